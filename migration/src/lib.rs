@@ -1,0 +1,36 @@
+//! The steps that build clerk-sync's tables, up and down, on SQLite and on Postgres.
+//!
+//! One step a file, each a list of statements in a small common dialect (see [`step`]).
+//! A step that has landed is never edited: a change is a new step. Nothing here imports
+//! `entity`, so that editing an entity cannot rewrite history.
+
+mod m20261121_000001_meta;
+mod m20261121_000002_users;
+mod m20261121_000003_subjects;
+mod m20261121_000004_inbox;
+mod m20261121_000005_outbox;
+mod m20261121_000006_oversight;
+mod m20261121_000007_search;
+mod step;
+
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
+use sea_orm_migration::{MigrationTrait, async_trait};
+
+/// The ordered list of steps.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_meta::STEP),
+            Box::new(m20261121_000002_users::STEP),
+            Box::new(m20261121_000003_subjects::STEP),
+            Box::new(m20261121_000004_inbox::STEP),
+            Box::new(m20261121_000005_outbox::STEP),
+            Box::new(m20261121_000006_oversight::STEP),
+            Box::new(m20261121_000007_search::STEP),
+        ]
+    }
+}

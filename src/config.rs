@@ -1,0 +1,123 @@
+//! What an operator can set. `config/default.toml` names and explains every key and is compiled in;
+//! a file and the environment lie over it (see [`load`]). A key that does not exist is an error.
+
+mod load;
+mod secret;
+mod show;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+pub use load::{ConfigError, load};
+pub use secret::Secret;
+pub use show::show;
+
+/// The effective configuration. Each field is a section of `config/default.toml`, which documents the keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every section and key")]
+pub struct Config {
+    pub server: Server,
+    pub clerk: Clerk,
+    pub database: Database,
+    pub redis: Redis,
+    pub meili: Meili,
+    pub receiver: Receiver,
+    pub sync: Sync,
+    pub entry: Entry,
+    pub roles: Roles,
+    pub settings: Settings,
+    pub deletion: Deletion,
+    pub relink: Relink,
+    pub relay: Relay,
+    pub cache: Cache,
+    pub api: Api,
+    pub metrics: Metrics,
+    pub gateway: Gateway,
+    pub upkeep: Upkeep,
+}
+
+macro_rules! section {
+    ($name:ident { $($(#[$attr:meta])* $field:ident : $ty:ty),* $(,)? }) => {
+        #[doc = concat!("Section of `config/default.toml`, where its keys are documented: ", stringify!($name), ".")]
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "config/default.toml documents every key")]
+        pub struct $name { $($(#[$attr])* pub $field: $ty),* }
+    };
+}
+
+section!(Server { host: String, port: u16, #[serde(with = "humantime_serde")] shutdown_grace: Duration });
+section!(Clerk { signing_secret: Secret, instance_id: String });
+section!(Database {
+    url: Secret,
+    schema: String,
+    max_connections: u32,
+    max_read_connections: u32,
+    #[serde(with = "humantime_serde")] acquire_timeout: Duration,
+});
+section!(Redis { url: Secret, prefix: String });
+section!(Meili {
+    url: String,
+    master_key: Secret,
+    index: String,
+    #[serde(with = "humantime_serde")] task_timeout: Duration,
+});
+section!(Receiver {
+    max_body: usize,
+    queue: usize,
+    group_rows: usize,
+    group_bytes: usize,
+    #[serde(with = "humantime_serde")] answer_within: Duration,
+    #[serde(with = "humantime_serde")] tolerance: Duration,
+});
+section!(Sync {
+    batch: u32,
+    #[serde(with = "humantime_serde")] lease: Duration,
+    #[serde(with = "humantime_serde")] poll: Duration,
+    max_attempts: u32,
+    #[serde(with = "humantime_serde")] backoff: Duration,
+    #[serde(with = "humantime_serde")] backoff_max: Duration,
+});
+section!(Entry {
+    require_email: bool,
+    require_name: bool,
+    #[serde(deserialize_with = "load::list")] quiet_fields: Vec<String>,
+});
+section!(Roles { path: String, #[serde(deserialize_with = "load::list")] grantable: Vec<String>, default: String });
+section!(Settings { mapped: BTreeMap<String, String>, defaults: BTreeMap<String, serde_json::Value> });
+section!(Deletion { mode: DeletionMode });
+section!(Relink { #[serde(with = "humantime_serde")] window: Duration });
+section!(Relay {
+    batch: u32,
+    #[serde(with = "humantime_serde")] lease: Duration,
+    #[serde(with = "humantime_serde")] poll: Duration,
+    #[serde(with = "humantime_serde")] backoff: Duration,
+    #[serde(with = "humantime_serde")] backoff_max: Duration,
+});
+section!(Cache { #[serde(with = "humantime_serde")] ttl: Duration, capacity: u64 });
+section!(Api {
+    admin_token: Secret,
+    #[serde(deserialize_with = "load::list")] tokens: Vec<Secret>,
+    #[serde(with = "humantime_serde")] request_timeout: Duration,
+});
+section!(Metrics { public: bool });
+section!(Gateway {
+    #[serde(deserialize_with = "load::list")] origins: Vec<String>,
+    #[serde(with = "humantime_serde")] auth_timeout: Duration,
+    queue: usize,
+    max_frame: usize,
+    max_topics: usize,
+    max_connections: usize,
+    #[serde(deserialize_with = "load::list")] list_fields: Vec<String>,
+});
+section!(Upkeep { #[serde(with = "humantime_serde")] every: Duration });
+
+/// What is left of a deleted person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletionMode {
+    /// An emptied row (id, Clerk id, status, time of deletion).
+    Soft,
+}

@@ -1,0 +1,110 @@
+//! Layers: compiled-in defaults, then `--config FILE`, then the environment (short names first,
+//! `CLERK_SYNC__SECTION__KEY` over them).
+
+use std::{collections::HashMap, path::Path};
+
+use config::{Environment, File, FileFormat};
+use serde::{Deserialize, Deserializer};
+
+use super::Config;
+
+/// The configuration cannot be used. The message names the key and never holds a value of a secret one.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A layer cannot be read, or a key is unknown or of the wrong type.
+    #[error("configuration: {0}")]
+    Invalid(String),
+    /// A key is missing or makes no sense; says how to set it.
+    #[error("configuration: {key}: {problem}. {remedy}")]
+    Key {
+        /// The key, `section.name`.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+        /// How to set it.
+        remedy: &'static str,
+    },
+}
+
+/// The short names of the environment and the keys they set.
+pub(super) const SHORT_NAMES: [(&str, &str); 10] = [
+    ("CLERK_WEBHOOK_SECRET", "clerk.signing_secret"),
+    ("CLERK_WEBHOOK_SIGNING_SECRET", "clerk.signing_secret"),
+    ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "redis.url"),
+    ("MEILI_URL", "meili.url"),
+    ("MEILI_MASTER_KEY", "meili.master_key"),
+    ("CLERK_SYNC_ADMIN_TOKEN", "api.admin_token"),
+    ("CLERK_SYNC_API_TOKENS", "api.tokens"),
+    ("HOST", "server.host"),
+    ("PORT", "server.port"),
+];
+
+/// Reads the layers. `environment` is the process's, or a test's own.
+///
+/// # Errors
+/// [`ConfigError`] when a file cannot be read, a key is unknown, or a value is of the wrong kind.
+pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result<Config, ConfigError> {
+    let mut layers =
+        config::Config::builder().add_source(File::from_str(include_str!("../../config/default.toml"), FileFormat::Toml));
+    if let Some(path) = file {
+        layers = layers.add_source(File::from(path).format(FileFormat::Toml).required(true));
+    }
+    for (name, key) in SHORT_NAMES {
+        if let Some(value) = environment.get(name).filter(|value| !value.is_empty()) {
+            layers = layers.set_override(key, value.as_str()).map_err(invalid)?;
+        }
+    }
+    // `set_override` beats every source, so the long names are overrides too, after the short ones.
+    let long = Environment::with_prefix("CLERK_SYNC").prefix_separator("__").separator("__").source(Some(environment));
+    for (key, value) in config::Source::collect(&long).map_err(invalid)? {
+        layers = layers.set_override(key, value).map_err(invalid)?;
+    }
+    let config: Config = layers.build().map_err(invalid)?.try_deserialize().map_err(invalid)?;
+    check(&config)?;
+    Ok(config)
+}
+
+fn invalid(error: config::ConfigError) -> ConfigError {
+    ConfigError::Invalid(error.to_string())
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let key = |key, problem: &str, remedy| Err(ConfigError::Key { key, problem: problem.to_owned(), remedy });
+    if config.roles.path.starts_with("unsafe_metadata") {
+        return key("roles.path", "users can write unsafe_metadata themselves", "Name a path under public_metadata or private_metadata.");
+    }
+    if !config.roles.path.is_empty() && !["public_metadata", "private_metadata"].iter().any(|root| config.roles.path.starts_with(root)) {
+        return key("roles.path", "is no path into metadata", "Name a path under public_metadata or private_metadata, or leave it empty.");
+    }
+    let schema = &config.database.schema;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if schema.is_empty() || schema.len() > 63 || !schema.chars().all(plain) {
+        return key("database.schema", "is no plain schema name", "Use letters, digits and underscores, at most 63.");
+    }
+    for (name, value) in [("sync.batch", config.sync.batch), ("relay.batch", config.relay.batch), ("database.max_connections", config.database.max_connections)] {
+        if value == 0 {
+            return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
+        }
+    }
+    Ok(())
+}
+
+/// A list, or a string of items separated by commas (as the environment has it).
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        List(Vec<String>),
+    }
+    let items = match Given::deserialize(deserializer)? {
+        Given::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
+        Given::List(items) => items,
+    };
+    items.into_iter().map(|item| T::deserialize(serde::de::value::StringDeserializer::new(item))).collect()
+}

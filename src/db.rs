@@ -1,0 +1,98 @@
+//! The database: connections for reading and for writing, the one commit lock, and statements that
+//! carry many rows at once.
+//!
+//! Invariants:
+//! - Every write to identity tables or to the outbox happens in a transaction opened by [`Db::begin_commit`],
+//!   which holds the commit lock first. Hence one writer at a time, and outbox rows visible in the order of their numbers.
+//! - A statement's text depends on nothing but the database's kind, so each is prepared once a connection.
+
+mod connect;
+mod rows;
+mod stmt;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
+};
+
+pub use connect::{connect, migrate, pending_migrations};
+pub use rows::{Cell, Col, Rows, Type};
+pub use stmt::Stmt;
+
+/// Key of the advisory lock on Postgres: "clerksyn" in ASCII, so that nobody else takes it by chance.
+const COMMIT_LOCK: i64 = 0x636c_6572_6b73_796e;
+
+/// Handles to one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    /// For writing. On SQLite one connection, so writers queue here instead of failing with "database is locked".
+    pub write: DatabaseConnection,
+    /// For reading.
+    pub read: DatabaseConnection,
+    /// The connection string, for listeners that need a connection of their own. Postgres only.
+    listen_pool: Option<sqlx::PgPool>,
+}
+
+impl Db {
+    /// Which of the two databases this is.
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// The pool to open LISTEN connections from; `None` on SQLite, where one process owns the database.
+    pub fn listen_pool(&self) -> Option<&sqlx::PgPool> {
+        self.listen_pool.as_ref()
+    }
+
+    /// A write transaction without the commit lock, for rows that only their own stage writes (receipts, claims, cursors).
+    ///
+    /// # Errors
+    /// When no connection can be had or the database refuses.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let immediate = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: immediate, ..Default::default() };
+        self.write.begin_with_options(options).await
+    }
+
+    /// A write transaction that holds the commit lock, until it ends.
+    ///
+    /// # Errors
+    /// When no connection can be had or the database refuses.
+    pub async fn begin_commit(&self) -> Result<DatabaseTransaction, DbErr> {
+        let tx = self.begin().await?;
+        if self.backend() == DbBackend::Postgres {
+            // A writer that stops answering must not hold everybody for ever.
+            let lock = format!(
+                "set local idle_in_transaction_session_timeout = '30s'; select pg_advisory_xact_lock({COMMIT_LOCK})"
+            );
+            tx.execute_unprepared(&lock).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read.execute_raw(Statement::from_string(self.backend(), "select 1")).await.map(drop)
+    }
+}
+
+/// Whether an error is about the data of a statement (SQLSTATE 22, 23), so that trying the same again cannot help.
+/// Everything else (connection, serialisation, disk) is worth another try.
+pub fn is_data_error(error: &DbErr) -> bool {
+    let (DbErr::Exec(inner) | DbErr::Query(inner)) = error else {
+        return matches!(error, DbErr::Type(_) | DbErr::Json(_) | DbErr::ConvertFromU64(_) | DbErr::TryIntoErr { .. });
+    };
+    let sea_orm::RuntimeErr::SqlxError(error) = inner else { return false };
+    let sqlx::Error::Database(error) = error.as_ref() else { return false };
+    match error.code() {
+        // SQLite's extended codes: the low byte is the primary code; 19 constraint, 18 too big, 20 mismatch.
+        Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
+        }
+        Some(code) => code.starts_with("22") || code.starts_with("23"),
+        None => false,
+    }
+}

@@ -1,0 +1,110 @@
+//! Opening the database and bringing its tables up to date.
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+
+use super::Db;
+use crate::config;
+
+/// Opens the pools. Makes the file (SQLite) or the schema (Postgres) if it is not there; makes no tables.
+///
+/// # Errors
+/// When the URL is of no kind we know or the database cannot be reached.
+pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
+    let url = config.url.expose();
+    if url.starts_with("sqlite:") {
+        prepare_directory(url)?;
+        let write = Database::connect(sqlite(config, 1)).await?;
+        let read = Database::connect(sqlite(config, config.max_read_connections)).await?;
+        return Ok(Db { write, read, listen_pool: None });
+    }
+    let url = url.replacen("postgresql://", "postgres://", 1);
+    if !url.starts_with("postgres://") {
+        return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into()));
+    }
+    let bare = Database::connect(postgres(config, &url, 1, "")).await?;
+    bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
+    bare.close().await?;
+    // What the sync writes it finds by key. A plan made while a table was still empty must not stay a scan.
+    let keyed = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan;";
+    let write = Database::connect(postgres(config, &url, config.max_connections, keyed)).await?;
+    let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
+    let listen_pool = Some(read.get_postgres_connection_pool().clone());
+    Ok(Db { write, read, listen_pool })
+}
+
+fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections.max(1))
+        .min_connections(0)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_timeout(config.acquire_timeout)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
+    let mut options = options(config, config.url.expose(), connections);
+    options.map_sqlx_sqlite_opts(|options| {
+        options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .pragma("temp_store", "memory")
+            .pragma("journal_size_limit", "67108864")
+    });
+    options
+}
+
+fn postgres(config: &config::Database, url: &str, connections: u32, setup: &'static str) -> ConnectOptions {
+    let mut options = options(config, url, connections);
+    // `public` stays on the path for pg_trgm where a database already had it there.
+    let setup = format!("set search_path = {}, public; set timezone = 'UTC'; {setup}", config.schema);
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let setup = setup.clone();
+        pool.after_connect(move |connection, _| {
+            let setup = sqlx::AssertSqlSafe(setup.clone());
+            Box::pin(async move { sqlx::Executor::execute(connection, sqlx::raw_sql(setup)).await.map(drop) })
+        })
+    });
+    options
+}
+
+fn prepare_directory(url: &str) -> Result<(), DbErr> {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next().unwrap_or_default();
+    match std::path::Path::new(path).parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
+            .map_err(|error| DbErr::Custom(format!("cannot make the folder of the database: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Applies the steps that are not applied yet. Replicas that start together wait for one another.
+///
+/// # Errors
+/// When a step fails; it is rolled back.
+pub async fn migrate(db: &Db) -> Result<(), DbErr> {
+    match db.backend() {
+        DbBackend::Postgres => {
+            let lock = db.begin_commit().await?;
+            let result = Migrator::up(&db.write, None).await;
+            lock.commit().await?;
+            result
+        }
+        _ => Migrator::up(&db.write, None).await,
+    }
+}
+
+/// Names of the steps that are not applied yet.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn pending_migrations(db: &Db) -> Result<Vec<String>, DbErr> {
+    let connection: &DatabaseConnection = &db.write;
+    Ok(Migrator::get_pending_migrations(connection).await?.iter().map(|step| step.name().to_owned()).collect())
+}

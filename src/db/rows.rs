@@ -1,0 +1,203 @@
+//! Many rows as one source of a statement: typed arrays through `unnest` on Postgres, one JSON text
+//! through `json_each` on SQLite. The text of the statement does not depend on how many rows there are.
+
+use sea_orm::{DbBackend, Value, sea_query::ArrayType};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::clock::Time;
+
+/// The kind of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Type {
+    Text,
+    Int,
+    Bool,
+    /// Bytes that are UTF-8 (bodies are JSON).
+    Bytes,
+    Json,
+    Id,
+    Time,
+}
+
+/// A column of a row source: its name and kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Col(pub &'static str, pub Type);
+
+/// One value. `None` is SQL's null.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Cell {
+    Null,
+    Text(String),
+    Int(i64),
+    Bool(bool),
+    Bytes(Vec<u8>),
+    Json(serde_json::Value),
+    Id(Uuid),
+    Time(Time),
+}
+
+macro_rules! cell_from {
+    ($($ty:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$ty> for Cell {
+            fn from(value: $ty) -> Self { Self::$variant(value) }
+        }
+        impl From<Option<$ty>> for Cell {
+            fn from(value: Option<$ty>) -> Self { value.map_or(Self::Null, Self::$variant) }
+        }
+    )*};
+}
+cell_from!(String => Text, i64 => Int, bool => Bool, Vec<u8> => Bytes, serde_json::Value => Json, Uuid => Id, Time => Time);
+
+impl From<&str> for Cell {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<Option<&str>> for Cell {
+    fn from(value: Option<&str>) -> Self {
+        value.map_or(Self::Null, Self::from)
+    }
+}
+
+/// A time as SQLite keeps it: the text that the driver itself writes and reads.
+pub(super) fn sqlite_time(time: Time) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
+}
+
+/// Rows to hand to a statement.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    cols: &'static [Col],
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Rows {
+    /// No rows yet, of these columns.
+    pub fn new(cols: &'static [Col]) -> Self {
+        Self { cols, rows: Vec::new() }
+    }
+
+    /// Rows of one text column.
+    pub fn keys(keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut rows = Self::new(&[Col("k", Type::Text)]);
+        keys.into_iter().for_each(|key| rows.push(vec![Cell::Text(key.into())]));
+        rows
+    }
+
+    /// Adds a row; one cell a column, in their order.
+    pub fn push(&mut self, row: Vec<Cell>) {
+        debug_assert_eq!(row.len(), self.cols.len());
+        self.rows.push(row);
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows as a table expression named `r`, its parameters numbered after those already in `values`.
+    pub(super) fn render(self, backend: DbBackend, sql: &mut String, values: &mut Vec<Value>) {
+        match backend {
+            DbBackend::Postgres => self.render_unnest(sql, values),
+            _ => self.render_json_each(sql, values),
+        }
+    }
+
+    fn render_unnest(self, sql: &mut String, values: &mut Vec<Value>) {
+        let names = self.cols.iter().map(|Col(name, ty)| match ty {
+            Type::Json => format!("\"{name}\"::jsonb as \"{name}\""),
+            _ => format!("\"{name}\""),
+        });
+        sql.push_str(&format!("(select {} from unnest(", names.collect::<Vec<_>>().join(", ")));
+        let mut columns: Vec<Vec<Value>> = self.cols.iter().map(|_| Vec::with_capacity(self.rows.len())).collect();
+        for row in self.rows {
+            for ((cell, Col(_, ty)), column) in row.into_iter().zip(self.cols).zip(&mut columns) {
+                column.push(pg_value(cell, *ty));
+            }
+        }
+        for (index, (column, Col(_, ty))) in columns.into_iter().zip(self.cols).enumerate() {
+            let (cast, array) = match ty {
+                Type::Text | Type::Json => ("text[]", ArrayType::String),
+                Type::Int => ("bigint[]", ArrayType::BigInt),
+                Type::Bool => ("boolean[]", ArrayType::Bool),
+                Type::Bytes => ("bytea[]", ArrayType::Bytes),
+                Type::Id => ("uuid[]", ArrayType::Uuid),
+                Type::Time => ("timestamptz[]", ArrayType::ChronoDateTimeUtc),
+            };
+            values.push(Value::Array(array, Some(Box::new(column))));
+            let comma = if index > 0 { ", " } else { "" };
+            sql.push_str(&format!("{comma}${}::{cast}", values.len()));
+        }
+        let names = self.cols.iter().map(|Col(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        sql.push_str(&format!(") as u({names})) r"));
+    }
+
+    fn render_json_each(self, sql: &mut String, values: &mut Vec<Value>) {
+        let names = self.cols.iter().enumerate().map(|(index, Col(name, ty))| match ty {
+            Type::Bytes => format!("cast(value->>{index} as blob) as \"{name}\""),
+            _ => format!("value->>{index} as \"{name}\""),
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        let rows: Vec<serde_json::Value> =
+            self.rows.into_iter().map(|row| row.into_iter().map(json_value).collect()).collect();
+        values.push(Value::String(Some(serde_json::Value::Array(rows).to_string())));
+        sql.push_str(&format!("(select {names} from json_each(${})) r", values.len()));
+    }
+}
+
+fn json_value(cell: Cell) -> serde_json::Value {
+    match cell {
+        Cell::Null => serde_json::Value::Null,
+        Cell::Text(text) => text.into(),
+        Cell::Int(int) => int.into(),
+        Cell::Bool(bool) => bool.into(),
+        // Bodies are verified to be UTF-8 before they get here; nothing else is bytes.
+        Cell::Bytes(bytes) => String::from_utf8_lossy(&bytes).into(),
+        // As a text within the text: `->>` hands it back unchanged.
+        Cell::Json(json) => json.to_string().into(),
+        Cell::Id(id) => json!(id),
+        Cell::Time(time) => sqlite_time(time).into(),
+    }
+}
+
+fn pg_value(cell: Cell, ty: Type) -> Value {
+    match (cell, ty) {
+        (Cell::Null, Type::Text | Type::Json) => Value::String(None),
+        (Cell::Null, Type::Int) => Value::BigInt(None),
+        (Cell::Null, Type::Bool) => Value::Bool(None),
+        (Cell::Null, Type::Bytes) => Value::Bytes(None),
+        (Cell::Null, Type::Id) => Value::Uuid(None),
+        (Cell::Null, Type::Time) => Value::ChronoDateTimeUtc(None),
+        (Cell::Json(json), _) => Value::String(Some(json.to_string())),
+        (cell, _) => cell.into_value(DbBackend::Postgres),
+    }
+}
+
+impl Cell {
+    /// The value as one parameter. A null has no kind of its own here and is bound as text.
+    pub(super) fn into_value(self, backend: DbBackend) -> Value {
+        let postgres = backend == DbBackend::Postgres;
+        match self {
+            Self::Null => Value::String(None),
+            Self::Text(text) => text.into(),
+            Self::Int(int) => int.into(),
+            Self::Bool(bool) => bool.into(),
+            Self::Bytes(bytes) => bytes.into(),
+            Self::Json(json) if postgres => json.into(),
+            Self::Json(json) => json.to_string().into(),
+            Self::Id(id) if postgres => id.into(),
+            Self::Id(id) => id.to_string().into(),
+            Self::Time(time) if postgres => time.into(),
+            Self::Time(time) => sqlite_time(time).into(),
+        }
+    }
+}

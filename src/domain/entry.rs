@@ -1,0 +1,22 @@
+//! **Entry** gates a person, not each event: a person enters once any of their well-formed events meets the
+//! requirements, a stale or clashing one too.
+
+use super::{Policy, User};
+
+/// Every reason of entry starts with this, which is how a refused row is found again when its person enters.
+pub const REASON_PREFIX: &str = "entry.";
+
+/// Why `user` does not meet the requirements, naming the switch; `None` when they are met.
+pub fn refusal(user: &User, policy: &Policy) -> Option<&'static str> {
+    if policy.require_email && user.emails.is_empty() {
+        return Some("entry.require_email: no e-mail address (set entry.require_email = false to let such people in)");
+    }
+    let named = user.first_name.is_some() || user.last_name.is_some();
+    if policy.require_name && !named {
+        return Some(
+            "entry.require_name: neither first nor last name, as with Clerk's e-mail-code sign-up \
+             (set entry.require_name = false to let such people in)",
+        );
+    }
+    None
+}

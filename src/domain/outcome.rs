@@ -1,0 +1,97 @@
+//! What became of an event: the state of its inbox row, with outcome and reason.
+
+/// States of an inbox row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Due, or will be at `available_at`.
+    Pending,
+    /// Claimed by a replica until its lease ends.
+    Running,
+    /// Applied.
+    Done,
+    /// Nothing to apply: stale, tombstoned or of a type that we do not sync.
+    Skipped,
+    /// Refused by a rule; kept, and looked at again if its subject enters.
+    Rejected,
+    /// Its address stands verified with somebody else; kept until that changes.
+    Conflict,
+    /// Its parents are not here yet.
+    Waiting,
+    /// Held for an operator.
+    Held,
+    /// Failed too often; an operator can retry it.
+    Dead,
+    /// Put aside by an operator.
+    Discarded,
+}
+
+impl State {
+    /// Every state, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Pending, Self::Running, Self::Done, Self::Skipped, Self::Rejected,
+        Self::Conflict, Self::Waiting, Self::Held, Self::Dead, Self::Discarded,
+    ];
+
+    /// The column's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Rejected => "rejected",
+            Self::Conflict => "conflict",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Dead => "dead",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// From the column's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// How one event ended, for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The inbox row's new state.
+    pub state: State,
+    /// Of `done` and `skipped` what happened; else the state's own name.
+    pub outcome: &'static str,
+    /// Our words; never a value of the event.
+    pub reason: Option<String>,
+    /// The one person whose row blocks a `conflict`.
+    pub awaits: Option<String>,
+}
+
+impl Outcome {
+    /// Applied; `what` is `created`, `updated`, `unchanged` or `deleted`.
+    pub fn done(what: &'static str) -> Self {
+        Self { state: State::Done, outcome: what, reason: None, awaits: None }
+    }
+
+    /// Not applied; `why` is `stale`, `tombstoned` or `ignored`.
+    pub fn skipped(why: &'static str) -> Self {
+        Self { state: State::Skipped, outcome: why, reason: None, awaits: None }
+    }
+
+    /// Refused by a rule.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        Self { state: State::Rejected, outcome: "rejected", reason: Some(reason.into()), awaits: None }
+    }
+
+    /// Blocked by `other`'s row.
+    pub fn conflict(reason: impl Into<String>, other: String) -> Self {
+        Self { state: State::Conflict, outcome: "conflict", reason: Some(reason.into()), awaits: Some(other) }
+    }
+
+    /// The same with a reason, where there is something to say.
+    #[must_use]
+    pub fn because(mut self, reason: Option<String>) -> Self {
+        self.reason = reason.or(self.reason);
+        self
+    }
+}

@@ -1,0 +1,48 @@
+//! What the rules ask the operator about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Duration;
+use serde_json::{Map, Value};
+
+/// The settings that the rules read. Config fills it; nothing else does.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// A person enters only with an e-mail address.
+    pub require_email: bool,
+    /// A person enters only with a first or last name.
+    pub require_name: bool,
+    /// Columns of `users` that are written without telling anybody.
+    pub quiet_fields: BTreeSet<String>,
+    /// Path into public or private metadata that names roles; empty: none.
+    pub roles_path: String,
+    /// Roles that Clerk's metadata may grant.
+    pub grantable: BTreeSet<String>,
+    /// The role of those to whom no grantable role is named.
+    pub default_role: String,
+    /// Setting to path into metadata: follows Clerk.
+    pub mapped_settings: BTreeMap<String, String>,
+    /// Settings written once, when a person's row is made.
+    pub default_settings: Map<String, Value>,
+    /// How long hashes of a deleted person's addresses are kept.
+    pub relink_window: Duration,
+    /// Key of those hashes.
+    pub hash_key: Vec<u8>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            require_email: true,
+            require_name: true,
+            quiet_fields: BTreeSet::new(),
+            roles_path: "public_metadata.roles".into(),
+            grantable: BTreeSet::new(),
+            default_role: "user".into(),
+            mapped_settings: BTreeMap::new(),
+            default_settings: Map::new(),
+            relink_window: Duration::days(30),
+            hash_key: Vec::new(),
+        }
+    }
+}

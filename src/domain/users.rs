@@ -1,0 +1,191 @@
+//! **user.created / user.updated / user.deleted**: one event of a person, judged.
+//!
+//! Created and updated differ in nothing but wording: an unknown person is created, a known one compared.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, Event, Outcome,
+    account::QUIET,
+    deletion, emails, entry,
+    event::Snapshot,
+    plan::{Alert, ConflictChange, Fold},
+    roles,
+    world::OpenConflict,
+};
+
+/// A snapshot: facts first, then judged.
+pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
+    let Snapshot { user, version, .. } = snapshot;
+    let id = user.clerk_id.as_str();
+    let refusal = entry::refusal(user, fold.policy);
+    let facts = fold.world.facts(id);
+    let before = facts.clone();
+    if facts.raise(version) {
+        fold.plan.wake.clashes.insert(id.to_owned());
+    }
+    let facts = fold.world.facts(id);
+    if refusal.is_none() && facts.enter() {
+        fold.plan.wake.entries.insert(id.to_owned());
+    }
+    let facts = fold.world.facts(id).clone();
+    if facts != before {
+        fold.note_facts(id);
+    }
+    if facts.deleted {
+        return Outcome::skipped("tombstoned");
+    }
+    if facts.outdates(version) {
+        return Outcome::skipped("stale");
+    }
+    if let Some(reason) = refusal.filter(|_| !facts.entered) {
+        return Outcome::rejected(reason);
+    }
+    let blocked = emails::blocked(&fold.world, user);
+    settle_conflicts(fold, event, id, &blocked);
+    if let Some((_, other)) = blocked.into_iter().next() {
+        let reason = format!("conflict.email: a verified address of this person also stands verified with {other}");
+        return Outcome::conflict(reason, other);
+    }
+    let reason = notes(fold, snapshot);
+    apply(fold, event, snapshot).because(reason)
+}
+
+/// Puts the newest version in place.
+fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
+    let id = snapshot.user.clerk_id.as_str();
+    let before = fold.world.account(id).cloned();
+    let new_id = (fold.ids)();
+    let mut after = Account::show(before.as_ref(), &snapshot.user, snapshot.version.clone(), fold.policy, new_id, fold.now);
+    let diff = diff(before.as_ref(), &after);
+    let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
+    let (name, what) = match &before {
+        None => ("user.created", "created"),
+        Some(_) if loud.is_empty() => {
+            fold.put(after);
+            return Outcome::done("unchanged");
+        }
+        Some(_) => ("user.updated", "updated"),
+    };
+    after.updated_at = fold.now;
+    fold.put(after);
+    fold.audit(event, id, diff.into_iter().filter(|(field, _)| loud.contains(field)).collect());
+    fold.tell(event, name, id, loud);
+    Outcome::done(what)
+}
+
+/// A deletion: wins always, is final.
+pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
+    let facts = fold.world.facts(id);
+    let first = !facts.deleted;
+    let new = facts.bury(event.occurred_at);
+    let deleted_at = facts.deleted_at;
+    if !new {
+        return Outcome::done("unchanged");
+    }
+    fold.note_facts(id);
+    let before = fold.world.account(id).cloned();
+    let new_id = (fold.ids)();
+    let after = deletion::emptied(before.as_ref(), id, deleted_at, new_id, fold.now);
+    let was_live = before.as_ref().is_some_and(Account::is_live);
+    if let Some(row) = before.as_ref().filter(|_| was_live) {
+        let verified = row.addresses.iter().filter(|(_, address)| address.verified);
+        let digests = verified.map(|(address, _)| (row.id, emails::digest(&fold.policy.hash_key, address)));
+        fold.plan.forgotten.extend(digests);
+    }
+    fold.put(after);
+    if !first {
+        // An earlier time became known; nobody's view of the person changes.
+        return Outcome::done("unchanged");
+    }
+    settle_conflicts(fold, event, id, &[]);
+    fold.plan.wake.clashes.insert(id.to_owned());
+    fold.plan.wake.entries.insert(id.to_owned());
+    // No values: the trail must not keep what the deletion removes.
+    let status = before.as_ref().map(|row| row.status.as_str());
+    fold.audit(event, id, [("status".to_owned(), json!([status, "deleted"]))].into_iter().collect());
+    if was_live {
+        fold.tell(event, "user.deleted", id, vec!["status".into()]);
+    }
+    Outcome::done("deleted")
+}
+
+/// Makes a person's open conflicts those that their newest version has.
+fn settle_conflicts(fold: &mut Fold<'_>, event: &Event, id: &str, blocked: &[(String, String)]) {
+    let mut open = fold.world.conflicts.remove(id).unwrap_or_default();
+    let over = |address: &String, conflict: &mut OpenConflict| !blocked.contains(&(address.clone(), conflict.other.clone()));
+    for (_, conflict) in open.extract_if(.., over) {
+        fold.plan.conflicts.push(ConflictChange::Close { id: conflict.id });
+        let payload = json!({"id": conflict.id, "clerk_id": id, "other_clerk_id": conflict.other});
+        fold.tell_admin(event, "conflict.resolved", id, payload);
+    }
+    for (address, other) in blocked {
+        if open.contains_key(address) {
+            continue;
+        }
+        let conflict = OpenConflict { id: (fold.ids)(), other: other.clone() };
+        fold.plan.conflicts.push(ConflictChange::Open {
+            id: conflict.id,
+            clerk_id: id.to_owned(),
+            address: address.clone(),
+            other: other.clone(),
+            svix_id: event.correlation_id.clone(),
+        });
+        let payload = json!({"id": conflict.id, "clerk_id": id, "other_clerk_id": other});
+        fold.tell_admin(event, "conflict.opened", id, payload);
+        fold.plan.alerts.push(Alert {
+            kind: "conflict.email",
+            level: "warning",
+            subject: id.to_owned(),
+            text: format!("a verified address of {id} also stands verified with {other}"),
+        });
+        open.insert(address.clone(), conflict);
+    }
+    fold.world.conflicts.insert(id.to_owned(), open);
+}
+
+/// Alerts about what a snapshot names and does not get.
+fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> Option<String> {
+    let id = &snapshot.user.clerk_id;
+    for role in roles::roles(&snapshot.user, fold.policy).1 {
+        // A role's name is the operator's own word only if it is short and plain; else it is not repeated.
+        let shown = if role.len() <= 64 && !role.chars().any(char::is_control) { role.as_str() } else { "(unprintable)" };
+        let text = format!("{id}: the role {shown:?} is not in roles.grantable and was ignored");
+        fold.plan.alerts.push(Alert { kind: "role.not_grantable", level: "warning", subject: id.clone(), text });
+    }
+    if snapshot.emptied.is_empty() {
+        return None;
+    }
+    let fields = snapshot.emptied.join(", ");
+    let text = format!("{id}: fields left empty because they are not valid: {fields}");
+    fold.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: id.clone(), text });
+    Some(format!("field.invalid: left empty: {fields}"))
+}
+
+fn is_quiet(fold: &Fold<'_>, name: &str) -> bool {
+    QUIET.contains(&name) || fold.policy.quiet_fields.contains(name)
+}
+
+/// Changed fields with `[before, after]`; private metadata masked. For a new row, every field that is not empty.
+fn diff(before: Option<&Account>, after: &Account) -> Map<String, Value> {
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let old = before.map(Account::facets);
+    let mut diff = Map::new();
+    for (index, (name, new)) in after.facets().into_iter().enumerate() {
+        let old = old.as_ref().and_then(|facets| facets.get(index)).map(|(_, value)| value);
+        let changed = match old {
+            Some(old) => *old != new,
+            None => !empty(&new),
+        };
+        if changed {
+            let pair = if name == "private_metadata" { json!(["***", "***"]) } else { json!([old, new]) };
+            diff.insert(name.to_owned(), pair);
+        }
+    }
+    diff
+}
