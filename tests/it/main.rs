@@ -1,0 +1,6 @@
+//! The integration tests: one binary, real databases, real HTTP.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod cache;
+mod search;
+mod support;

@@ -1,0 +1,1 @@
+//! The services that `tests/run` starts, found through the environment.
