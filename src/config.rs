@@ -48,37 +48,50 @@ macro_rules! section {
     };
 }
 
-section!(Server { host: String, port: u16, #[serde(with = "humantime_serde")] shutdown_grace: Duration });
+section!(Server {
+    host: String,
+    port: u16,
+    #[serde(with = "humantime_serde")]
+    shutdown_grace: Duration
+});
 section!(Clerk { signing_secret: Secret, instance_id: String });
 section!(Database {
     url: Secret,
     schema: String,
     max_connections: u32,
     max_read_connections: u32,
-    #[serde(with = "humantime_serde")] acquire_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    acquire_timeout: Duration,
 });
 section!(Redis { url: Secret, prefix: String });
 section!(Meili {
     url: String,
     master_key: Secret,
     index: String,
-    #[serde(with = "humantime_serde")] task_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    task_timeout: Duration,
 });
 section!(Receiver {
     max_body: usize,
     queue: usize,
     group_rows: usize,
     group_bytes: usize,
-    #[serde(with = "humantime_serde")] answer_within: Duration,
-    #[serde(with = "humantime_serde")] tolerance: Duration,
+    #[serde(with = "humantime_serde")]
+    answer_within: Duration,
+    #[serde(with = "humantime_serde")]
+    tolerance: Duration,
 });
 section!(Sync {
     batch: u32,
-    #[serde(with = "humantime_serde")] lease: Duration,
-    #[serde(with = "humantime_serde")] poll: Duration,
+    #[serde(with = "humantime_serde")]
+    lease: Duration,
+    #[serde(with = "humantime_serde")]
+    poll: Duration,
     max_attempts: u32,
-    #[serde(with = "humantime_serde")] backoff: Duration,
-    #[serde(with = "humantime_serde")] backoff_max: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff_max: Duration,
 });
 section!(Entry {
     require_email: bool,
@@ -88,15 +101,26 @@ section!(Entry {
 section!(Roles { path: String, #[serde(deserialize_with = "load::list")] grantable: Vec<String>, default: String });
 section!(Settings { mapped: BTreeMap<String, String>, defaults: BTreeMap<String, serde_json::Value> });
 section!(Deletion { mode: DeletionMode });
-section!(Relink { #[serde(with = "humantime_serde")] window: Duration });
+section!(Relink {
+    #[serde(with = "humantime_serde")]
+    window: Duration
+});
 section!(Relay {
     batch: u32,
-    #[serde(with = "humantime_serde")] lease: Duration,
-    #[serde(with = "humantime_serde")] poll: Duration,
-    #[serde(with = "humantime_serde")] backoff: Duration,
-    #[serde(with = "humantime_serde")] backoff_max: Duration,
+    #[serde(with = "humantime_serde")]
+    lease: Duration,
+    #[serde(with = "humantime_serde")]
+    poll: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff_max: Duration,
 });
-section!(Cache { #[serde(with = "humantime_serde")] ttl: Duration, capacity: u64 });
+section!(Cache {
+    #[serde(with = "humantime_serde")]
+    ttl: Duration,
+    capacity: u64
+});
 section!(Api {
     admin_token: Secret,
     #[serde(deserialize_with = "load::list")] tokens: Vec<Secret>,
@@ -112,7 +136,10 @@ section!(Gateway {
     max_connections: usize,
     #[serde(deserialize_with = "load::list")] list_fields: Vec<String>,
 });
-section!(Upkeep { #[serde(with = "humantime_serde")] every: Duration });
+section!(Upkeep {
+    #[serde(with = "humantime_serde")]
+    every: Duration
+});
 
 /// What is left of a deleted person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -1,8 +1,21 @@
 //! clerk-sync keeps a team's own database in step with Clerk. `ARCHITECTURE.md` tells how; the modules
 //! below stand in the order of an event's life, and each uses only what stands before it.
 
+pub mod access;
+pub mod api;
+pub mod app;
 pub mod backends;
+pub mod clerk;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod inbox;
+pub mod lifecycle;
+pub mod meta;
+pub mod outbox;
+pub mod sync;
+pub mod telemetry;
+pub mod upkeep;
+pub mod wake;

@@ -1,1 +1,25 @@
-//! x
+//! SeaORM entities, one table a file, as `migration` builds them.
+//!
+//! Rows are read through these; what the sync writes, it writes many rows at a time with statements of its own.
+
+pub mod alerts;
+pub mod audit_log;
+pub mod conflicts;
+pub mod dead_letters;
+pub mod email_addresses;
+pub mod federated_identities;
+mod id;
+pub mod inbox;
+pub mod meta;
+pub mod outbox;
+pub mod roles;
+pub mod sink_cursors;
+pub mod subjects;
+pub mod tombstone_addresses;
+pub mod user_metadata;
+pub mod user_profiles;
+pub mod user_roles;
+pub mod user_settings;
+pub mod users;
+
+pub use id::Id;

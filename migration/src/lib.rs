@@ -13,8 +13,8 @@ mod m20261121_000006_oversight;
 mod m20261121_000007_search;
 mod step;
 
-pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 use sea_orm_migration::{MigrationTrait, async_trait};
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 /// The ordered list of steps.
 #[derive(Debug)]

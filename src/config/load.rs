@@ -45,8 +45,8 @@ pub(super) const SHORT_NAMES: [(&str, &str); 10] = [
 /// # Errors
 /// [`ConfigError`] when a file cannot be read, a key is unknown, or a value is of the wrong kind.
 pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result<Config, ConfigError> {
-    let mut layers =
-        config::Config::builder().add_source(File::from_str(include_str!("../../config/default.toml"), FileFormat::Toml));
+    let mut layers = config::Config::builder()
+        .add_source(File::from_str(include_str!("../../config/default.toml"), FileFormat::Toml));
     if let Some(path) = file {
         layers = layers.add_source(File::from(path).format(FileFormat::Toml).required(true));
     }
@@ -72,17 +72,31 @@ fn invalid(error: config::ConfigError) -> ConfigError {
 fn check(config: &Config) -> Result<(), ConfigError> {
     let key = |key, problem: &str, remedy| Err(ConfigError::Key { key, problem: problem.to_owned(), remedy });
     if config.roles.path.starts_with("unsafe_metadata") {
-        return key("roles.path", "users can write unsafe_metadata themselves", "Name a path under public_metadata or private_metadata.");
+        return key(
+            "roles.path",
+            "users can write unsafe_metadata themselves",
+            "Name a path under public_metadata or private_metadata.",
+        );
     }
-    if !config.roles.path.is_empty() && !["public_metadata", "private_metadata"].iter().any(|root| config.roles.path.starts_with(root)) {
-        return key("roles.path", "is no path into metadata", "Name a path under public_metadata or private_metadata, or leave it empty.");
+    if !config.roles.path.is_empty()
+        && !["public_metadata", "private_metadata"].iter().any(|root| config.roles.path.starts_with(root))
+    {
+        return key(
+            "roles.path",
+            "is no path into metadata",
+            "Name a path under public_metadata or private_metadata, or leave it empty.",
+        );
     }
     let schema = &config.database.schema;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if schema.is_empty() || schema.len() > 63 || !schema.chars().all(plain) {
         return key("database.schema", "is no plain schema name", "Use letters, digits and underscores, at most 63.");
     }
-    for (name, value) in [("sync.batch", config.sync.batch), ("relay.batch", config.relay.batch), ("database.max_connections", config.database.max_connections)] {
+    for (name, value) in [
+        ("sync.batch", config.sync.batch),
+        ("relay.batch", config.relay.batch),
+        ("database.max_connections", config.database.max_connections),
+    ] {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
@@ -103,7 +117,9 @@ where
         List(Vec<String>),
     }
     let items = match Given::deserialize(deserializer)? {
-        Given::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
+        Given::Text(text) => {
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        }
         Given::List(items) => items,
     };
     items.into_iter().map(|item| T::deserialize(serde::de::value::StringDeserializer::new(item))).collect()

@@ -65,8 +65,21 @@ pub enum Field {
 
 /// The columns of `users` that a snapshot decides, `status` aside.
 pub const COLUMNS: [&str; 15] = [
-    "external_id", "username", "first_name", "last_name", "display_name", "email", "email_verified", "phone", "image_url",
-    "locale", "password_enabled", "two_factor_enabled", "last_sign_in_at", "clerk_created_at", "clerk_updated_at",
+    "external_id",
+    "username",
+    "first_name",
+    "last_name",
+    "display_name",
+    "email",
+    "email_verified",
+    "phone",
+    "image_url",
+    "locale",
+    "password_enabled",
+    "two_factor_enabled",
+    "last_sign_in_at",
+    "clerk_created_at",
+    "clerk_updated_at",
 ];
 
 /// Columns that move at every sign-in and tell nobody anything.
@@ -115,7 +128,11 @@ impl Account {
             ],
             profile: Profile {
                 has_image: user.has_image,
-                phone_numbers: user.phones.iter().map(|phone| json!({"phone_number": phone.number, "verified": phone.verified})).collect(),
+                phone_numbers: user
+                    .phones
+                    .iter()
+                    .map(|phone| json!({"phone_number": phone.number, "verified": phone.verified}))
+                    .collect(),
                 web3_wallets: user.wallets.iter().map(|wallet| json!(wallet)).collect(),
                 legal_accepted_at: user.legal_accepted_at,
             },
@@ -155,10 +172,12 @@ impl Account {
     /// Everything a reader can see change, by name: the columns of `users`, then the side tables.
     pub fn facets(&self) -> Vec<(&'static str, Value)> {
         let columns = COLUMNS.iter().zip(&self.columns).map(|(name, field)| (*name, field.to_json()));
-        let addresses = self.addresses.values().map(
-            |a| json!({"email_address": a.email_address, "verified": a.verified, "primary": a.primary}),
-        );
-        let identities = self.shown_identities().map(|i| json!({"provider": i.provider, "provider_subject_id": i.subject}));
+        let addresses = self
+            .addresses
+            .values()
+            .map(|a| json!({"email_address": a.email_address, "verified": a.verified, "primary": a.primary}));
+        let identities =
+            self.shown_identities().map(|i| json!({"provider": i.provider, "provider_subject_id": i.subject}));
         let profile = &self.profile;
         let sides = [
             ("status", json!(self.status.as_str())),
@@ -166,10 +185,13 @@ impl Account {
             ("email_addresses", addresses.collect()),
             ("identities", identities.collect()),
             ("roles", self.roles.union(&self.local_roles).map(|role| json!(role)).collect()),
-            ("profile", json!({
-                "has_image": profile.has_image, "phone_numbers": profile.phone_numbers,
-                "web3_wallets": profile.web3_wallets, "legal_accepted_at": profile.legal_accepted_at.map(rfc3339),
-            })),
+            (
+                "profile",
+                json!({
+                    "has_image": profile.has_image, "phone_numbers": profile.phone_numbers,
+                    "web3_wallets": profile.web3_wallets, "legal_accepted_at": profile.legal_accepted_at.map(rfc3339),
+                }),
+            ),
             ("settings", self.shown_settings()),
             ("public_metadata", json!(self.public_metadata)),
             ("private_metadata", json!(self.private_metadata)),

@@ -46,7 +46,10 @@ pub fn addresses(user: &User) -> BTreeMap<String, Address> {
 pub fn blocked(world: &World, user: &User) -> Vec<(String, String)> {
     let verified = addresses(user).into_iter().filter(|(_, address)| address.verified);
     let blocker = |address: &str| {
-        world.holders_of_address(address).find(|holder| *holder != user.clerk_id && world.blocks(holder)).map(str::to_owned)
+        world
+            .holders_of_address(address)
+            .find(|holder| *holder != user.clerk_id && world.blocks(holder))
+            .map(str::to_owned)
     };
     verified.filter_map(|(address, _)| blocker(&address).map(|holder| (address, holder))).collect()
 }

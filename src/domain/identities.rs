@@ -9,8 +9,11 @@ use super::{Account, World, user::Identity};
 pub fn settle(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
     let mut changed: Vec<Account> = Vec::new();
     for identity in touched {
-        let holders: Vec<&Account> =
-            world.holders_of_identity(identity).filter_map(|id| world.account(id)).filter(|row| row.is_live()).collect();
+        let holders: Vec<&Account> = world
+            .holders_of_identity(identity)
+            .filter_map(|id| world.account(id))
+            .filter(|row| row.is_live())
+            .collect();
         // Equal versions of two persons are all but impossible; the Clerk id makes the choice the same everywhere.
         let winner = holders.iter().max_by_key(|row| (&row.version, &row.clerk_id)).map(|row| row.clerk_id.clone());
         for holder in holders {

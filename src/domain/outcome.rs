@@ -28,8 +28,16 @@ pub enum State {
 impl State {
     /// Every state, in the order of the documentation.
     pub const ALL: [Self; 10] = [
-        Self::Pending, Self::Running, Self::Done, Self::Skipped, Self::Rejected,
-        Self::Conflict, Self::Waiting, Self::Held, Self::Dead, Self::Discarded,
+        Self::Pending,
+        Self::Running,
+        Self::Done,
+        Self::Skipped,
+        Self::Rejected,
+        Self::Conflict,
+        Self::Waiting,
+        Self::Held,
+        Self::Dead,
+        Self::Discarded,
     ];
 
     /// The column's word.

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-use super::{Account, Change, Event, Outcome, Policy, State, World, facts::Facts, identities, user::Identity, users, view};
+use super::{
+    Account, Change, Event, Outcome, Policy, State, World, facts::Facts, identities, user::Identity, users, view,
+};
 
 /// Everything that one batch changes.
 #[derive(Debug, Default)]
@@ -105,7 +107,16 @@ pub struct Wake {
 
 /// Folds the events, in their order, through the loaded state.
 pub fn plan(world: World, events: &[Event], policy: &Policy, now: Time, ids: &mut dyn FnMut() -> Uuid) -> Plan {
-    let mut fold = Fold { world, policy, now, ids, plan: Plan::default(), before: BTreeMap::new(), drafts: Vec::new(), touched: BTreeSet::new() };
+    let mut fold = Fold {
+        world,
+        policy,
+        now,
+        ids,
+        plan: Plan::default(),
+        before: BTreeMap::new(),
+        drafts: Vec::new(),
+        touched: BTreeSet::new(),
+    };
     for event in events {
         let outcome = fold.judge(event);
         fold.tell_operators(event, &outcome);
@@ -205,7 +216,8 @@ impl Fold<'_> {
     fn tell_operators(&mut self, event: &Event, outcome: &Outcome) {
         if outcome.state == State::Rejected {
             let subject = event.change.subject().unwrap_or(&event.correlation_id).to_owned();
-            let payload = json!({"svix_id": event.correlation_id, "event_type": event.event_type, "reason": outcome.reason});
+            let payload =
+                json!({"svix_id": event.correlation_id, "event_type": event.event_type, "reason": outcome.reason});
             self.tell_admin(event, "event.rejected", &subject, payload);
         }
     }
@@ -250,7 +262,8 @@ impl Fold<'_> {
             };
             let shown = |row: &Account| row.shown_identities().cloned().collect::<Vec<_>>();
             let moved = original.as_ref().map(&shown).unwrap_or_default() != shown(&account);
-            let told = self.drafts.iter_mut().rev().find(|draft| draft.account.is_some() && draft.message.subject == clerk_id);
+            let told =
+                self.drafts.iter_mut().rev().find(|draft| draft.account.is_some() && draft.message.subject == clerk_id);
             match told {
                 Some(draft) if draft.message.event == "user.updated" && moved => {
                     if !draft.message.changed.iter().any(|name| name == "identities") {
@@ -261,7 +274,10 @@ impl Fold<'_> {
                 Some(_) => self.put(account),
                 None if moved => {
                     account.updated_at = self.now;
-                    let diff = [("identities".to_owned(), json!([original.map(|row| shown_json(&row)), shown_json(&account)]))];
+                    let diff = [(
+                        "identities".to_owned(),
+                        json!([original.map(|row| shown_json(&row)), shown_json(&account)]),
+                    )];
                     self.put(account);
                     let event = self.mover();
                     self.audit(&event, &clerk_id, diff.into_iter().collect());
@@ -286,7 +302,10 @@ impl Fold<'_> {
 }
 
 fn shown_json(account: &Account) -> Value {
-    account.shown_identities().map(|identity| json!({"provider": identity.provider, "provider_subject_id": identity.subject})).collect()
+    account
+        .shown_identities()
+        .map(|identity| json!({"provider": identity.provider, "provider_subject_id": identity.subject}))
+        .collect()
 }
 
 impl Change {

@@ -66,7 +66,14 @@ fn name(person: usize) -> String {
 impl Clerk {
     fn act(&mut self, act: &Act) {
         let person = match act {
-            Act::Rename(p, _) | Act::Ban(p, _) | Act::Email(p, ..) | Act::Primary(p, _) | Act::Link(p, _) | Act::Swap(p, _) | Act::Delete(p) | Act::DeleteTwice(p) => *p,
+            Act::Rename(p, _)
+            | Act::Ban(p, _)
+            | Act::Email(p, ..)
+            | Act::Primary(p, _)
+            | Act::Link(p, _)
+            | Act::Swap(p, _)
+            | Act::Delete(p)
+            | Act::DeleteTwice(p) => *p,
         };
         if self.gone.contains(&person) {
             return;
@@ -79,7 +86,9 @@ impl Clerk {
             Act::Rename(_, n) => self.edit(person, |user| user.first_name = (n % 4 != 0).then(|| format!("N{n}"))),
             Act::Ban(_, banned) => self.edit(person, |user| user.banned = *banned),
             Act::Email(_, address, verified) => self.email(person, *address, *verified),
-            Act::Primary(_, address) => self.edit(person, |user| user.primary_email_id = Some(format!("idn_{address}"))),
+            Act::Primary(_, address) => {
+                self.edit(person, |user| user.primary_email_id = Some(format!("idn_{address}")))
+            }
             Act::Link(_, identity) => self.link(person, *identity),
             Act::Swap(_, other) => self.swap(person, *other),
             Act::Delete(_) | Act::DeleteTwice(_) => {
@@ -101,7 +110,9 @@ impl Clerk {
     }
 
     fn verified_elsewhere(&self, person: usize, address: &str) -> bool {
-        self.users.iter().any(|(other, user)| *other != person && user.emails.iter().any(|e| e.verified && e.address == address))
+        self.users
+            .iter()
+            .any(|(other, user)| *other != person && user.emails.iter().any(|e| e.verified && e.address == address))
     }
 
     fn email(&mut self, person: usize, index: usize, verified: bool) {
@@ -126,7 +137,9 @@ impl Clerk {
 
     /// Two persons exchange their addresses: both drop theirs in one act each, then take the other's.
     fn swap(&mut self, one: usize, two: usize) {
-        let take = |clerk: &mut Self, person| clerk.users.get_mut(&person).map(|user: &mut User| std::mem::take(&mut user.emails));
+        let take = |clerk: &mut Self, person| {
+            clerk.users.get_mut(&person).map(|user: &mut User| std::mem::take(&mut user.emails))
+        };
         if one == two || !self.users.contains_key(&two) {
             return;
         }
@@ -156,7 +169,13 @@ impl Clerk {
     fn push(&mut self, change: Change) {
         let seq = self.events.len() as i64;
         let occurred_at = from_millis(self.now as i64 + 3);
-        self.events.push(Event { seq, correlation_id: format!("msg_{seq}"), event_type: "user.updated".into(), occurred_at, change });
+        self.events.push(Event {
+            seq,
+            correlation_id: format!("msg_{seq}"),
+            event_type: "user.updated".into(),
+            occurred_at,
+            change,
+        });
     }
 
     /// The tables as the history says they must end: everybody's newest snapshot, if they entered; tombstones.
@@ -165,21 +184,32 @@ impl Clerk {
         for person in 0..PERSONS {
             let id = name(person);
             let mine = |event: &&Event| event.change.subject() == Some(id.as_str());
-            let snapshots: Vec<&Snapshot> = self.events.iter().filter(mine)
-                .filter_map(|event| match &event.change { Change::User(snapshot) => Some(snapshot.as_ref()), _ => None })
+            let snapshots: Vec<&Snapshot> = self
+                .events
+                .iter()
+                .filter(mine)
+                .filter_map(|event| match &event.change {
+                    Change::User(snapshot) => Some(snapshot.as_ref()),
+                    _ => None,
+                })
                 .collect();
-            let deletes = self.events.iter().filter(mine).filter(|event| matches!(event.change, Change::UserDeleted { .. }));
+            let deletes =
+                self.events.iter().filter(mine).filter(|event| matches!(event.change, Change::UserDeleted { .. }));
             let newest = snapshots.iter().max_by_key(|snapshot| &snapshot.version);
             if let Some(at) = deletes.map(|event| event.occurred_at).min() {
                 accounts.insert(id.clone(), deletion::emptied(None, &id, at, Uuid::nil(), Time::UNIX_EPOCH));
-            } else if let Some(newest) = newest.filter(|_| snapshots.iter().any(|s| entry::refusal(&s.user, policy).is_none())) {
-                let shown = Account::show(None, &newest.user, newest.version.clone(), policy, Uuid::nil(), Time::UNIX_EPOCH);
+            } else if let Some(newest) =
+                newest.filter(|_| snapshots.iter().any(|s| entry::refusal(&s.user, policy).is_none()))
+            {
+                let shown =
+                    Account::show(None, &newest.user, newest.version.clone(), policy, Uuid::nil(), Time::UNIX_EPOCH);
                 accounts.insert(id, shown);
             }
         }
         let mut world = World::new(0);
         accounts.values().for_each(|account| world.load_account(account.clone()));
-        let all: BTreeSet<Identity> = accounts.values().flat_map(|account| account.identities.keys().cloned()).collect();
+        let all: BTreeSet<Identity> =
+            accounts.values().flat_map(|account| account.identities.keys().cloned()).collect();
         for account in settle(&world, &all) {
             accounts.insert(account.clerk_id.clone(), account);
         }
@@ -203,13 +233,19 @@ impl Store {
         let mut world = World::new(self.head);
         let subjects: BTreeSet<&str> = batch.iter().filter_map(|event| event.change.subject()).collect();
         subjects.iter().for_each(|id| self.load_person(&mut world, id));
-        let snapshots = batch.iter().filter_map(|event| match &event.change { Change::User(snapshot) => Some(&snapshot.user), _ => None });
+        let snapshots = batch.iter().filter_map(|event| match &event.change {
+            Change::User(snapshot) => Some(&snapshot.user),
+            _ => None,
+        });
         let (mut addresses, mut identities) = (BTreeSet::new(), BTreeSet::new());
         for user in snapshots {
-            addresses.extend(emails::addresses(user).into_iter().filter(|(_, a)| a.verified).map(|(address, _)| address));
+            addresses
+                .extend(emails::addresses(user).into_iter().filter(|(_, a)| a.verified).map(|(address, _)| address));
             identities.extend(user.identities.iter().cloned());
         }
-        identities.extend(subjects.iter().filter_map(|id| self.accounts.get(*id)).flat_map(|row| row.identities.keys().cloned()));
+        identities.extend(
+            subjects.iter().filter_map(|id| self.accounts.get(*id)).flat_map(|row| row.identities.keys().cloned()),
+        );
         for (id, row) in self.accounts.iter().filter(|(id, _)| !subjects.contains(id.as_str())) {
             let holds = row.addresses.iter().any(|(address, a)| a.verified && addresses.contains(address))
                 || row.identities.keys().any(|identity| identities.contains(identity));
@@ -247,7 +283,9 @@ impl Store {
         }
         for conflict in plan.conflicts {
             match conflict {
-                ConflictChange::Open { id, clerk_id, address, other, .. } => drop(self.conflicts.insert(id, (clerk_id, address, other))),
+                ConflictChange::Open { id, clerk_id, address, other, .. } => {
+                    drop(self.conflicts.insert(id, (clerk_id, address, other)))
+                }
                 ConflictChange::Close { id } => assert!(self.conflicts.remove(&id).is_some()),
             }
         }
@@ -258,7 +296,8 @@ impl Store {
         for (event, state, reason, awaits) in &mut self.inbox {
             let subject = event.change.subject().unwrap_or_default();
             let clash = *state == State::Conflict
-                && (plan.wake.clashes.contains(subject) || awaits.as_ref().is_some_and(|other| plan.wake.clashes.contains(other)));
+                && (plan.wake.clashes.contains(subject)
+                    || awaits.as_ref().is_some_and(|other| plan.wake.clashes.contains(other)));
             let refused = *state == State::Rejected
                 && plan.wake.entries.contains(subject)
                 && reason.as_ref().is_some_and(|reason| reason.starts_with(entry::REASON_PREFIX));
@@ -270,18 +309,23 @@ impl Store {
 
     /// Delivers and drains, in batches of random sizes.
     fn run(&mut self, deliveries: Vec<Event>, policy: &Policy, rng: &mut fastrand::Rng) {
-        let mut deliveries = deliveries.into_iter().enumerate().map(|(seq, event)| Event { seq: seq as i64, ..event }).peekable();
+        let mut deliveries =
+            deliveries.into_iter().enumerate().map(|(seq, event)| Event { seq: seq as i64, ..event }).peekable();
         for round in 0.. {
             assert!(round < 10_000, "the loop must come to rest");
             let arriving = rng.usize(..6);
             self.inbox.extend(deliveries.by_ref().take(arriving).map(|event| (event, State::Pending, None, None)));
             let size = rng.usize(1..8);
-            let batch: Vec<Event> = self.inbox.iter().filter(|row| row.1 == State::Pending).take(size).map(|row| row.0.clone()).collect();
+            let batch: Vec<Event> =
+                self.inbox.iter().filter(|row| row.1 == State::Pending).take(size).map(|row| row.0.clone()).collect();
             if batch.is_empty() && deliveries.peek().is_none() {
                 break;
             }
             let mut next = self.ids;
-            let mut ids = || { next += 1; Uuid::from_u128(next) };
+            let mut ids = || {
+                next += 1;
+                Uuid::from_u128(next)
+            };
             let planned = plan(self.load(&batch), &batch, policy, Time::UNIX_EPOCH, &mut ids);
             self.ids = next;
             self.commit(planned);

@@ -11,7 +11,9 @@ use super::{Policy, User, settings::lookup};
 pub fn roles(user: &User, policy: &Policy) -> (BTreeSet<String>, BTreeSet<String>) {
     let named: BTreeSet<String> = match lookup(user, &policy.roles_path) {
         Some(Value::String(role)) => [role.trim().to_owned()].into(),
-        Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(|role| role.trim().to_owned()).collect(),
+        Some(Value::Array(roles)) => {
+            roles.iter().filter_map(Value::as_str).map(|role| role.trim().to_owned()).collect()
+        }
         _ => BTreeSet::new(),
     };
     let (mut granted, refused): (BTreeSet<_>, BTreeSet<_>) =

@@ -20,6 +20,7 @@ pub fn lookup<'a>(user: &'a User, path: &str) -> Option<&'a Value> {
 
 /// The mapped settings of a snapshot: those whose path leads somewhere.
 pub fn mapped(user: &User, policy: &Policy) -> Map<String, Value> {
-    let found = policy.mapped_settings.iter().filter_map(|(key, path)| Some((key.clone(), lookup(user, path)?.clone())));
+    let found =
+        policy.mapped_settings.iter().filter_map(|(key, path)| Some((key.clone(), lookup(user, path)?.clone())));
     found.collect()
 }

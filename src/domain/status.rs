@@ -34,6 +34,8 @@ impl Status {
 
     /// From the column's word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Active, Self::Banned, Self::Deprovisioned, Self::Deleted].into_iter().find(|status| status.as_str() == word)
+        [Self::Active, Self::Banned, Self::Deprovisioned, Self::Deleted]
+            .into_iter()
+            .find(|status| status.as_str() == word)
     }
 }

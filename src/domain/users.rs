@@ -56,7 +56,8 @@ fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
     let id = snapshot.user.clerk_id.as_str();
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
-    let mut after = Account::show(before.as_ref(), &snapshot.user, snapshot.version.clone(), fold.policy, new_id, fold.now);
+    let mut after =
+        Account::show(before.as_ref(), &snapshot.user, snapshot.version.clone(), fold.policy, new_id, fold.now);
     let diff = diff(before.as_ref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
     let (name, what) = match &before {
@@ -113,7 +114,8 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
 /// Makes a person's open conflicts those that their newest version has.
 fn settle_conflicts(fold: &mut Fold<'_>, event: &Event, id: &str, blocked: &[(String, String)]) {
     let mut open = fold.world.conflicts.remove(id).unwrap_or_default();
-    let over = |address: &String, conflict: &mut OpenConflict| !blocked.contains(&(address.clone(), conflict.other.clone()));
+    let over =
+        |address: &String, conflict: &mut OpenConflict| !blocked.contains(&(address.clone(), conflict.other.clone()));
     for (_, conflict) in open.extract_if(.., over) {
         fold.plan.conflicts.push(ConflictChange::Close { id: conflict.id });
         let payload = json!({"id": conflict.id, "clerk_id": id, "other_clerk_id": conflict.other});
@@ -149,7 +151,8 @@ fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> Option<String> {
     let id = &snapshot.user.clerk_id;
     for role in roles::roles(&snapshot.user, fold.policy).1 {
         // A role's name is the operator's own word only if it is short and plain; else it is not repeated.
-        let shown = if role.len() <= 64 && !role.chars().any(char::is_control) { role.as_str() } else { "(unprintable)" };
+        let shown =
+            if role.len() <= 64 && !role.chars().any(char::is_control) { role.as_str() } else { "(unprintable)" };
         let text = format!("{id}: the role {shown:?} is not in roles.grantable and was ignored");
         fold.plan.alerts.push(Alert { kind: "role.not_grantable", level: "warning", subject: id.clone(), text });
     }

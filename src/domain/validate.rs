@@ -58,7 +58,9 @@ fn address(value: &str) -> bool {
 }
 
 fn number(value: &str) -> bool {
-    value.strip_prefix('+').is_some_and(|digits| (2..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit()))
+    value
+        .strip_prefix('+')
+        .is_some_and(|digits| (2..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -74,7 +76,10 @@ mod tests {
             last_name: Some("Lovelace".into()),
             image_url: Some("javascript:alert(1)".into()),
             emails: vec![email("ada@example.com"), email("no address"), email("@example.com")],
-            phones: vec![Phone { id: None, number: "+15550100123".into(), verified: true }, Phone { id: None, number: "0".into(), verified: false }],
+            phones: vec![
+                Phone { id: None, number: "+15550100123".into(), verified: true },
+                Phone { id: None, number: "0".into(), verified: false },
+            ],
             ..User::default()
         };
         assert_eq!(validate(&mut user), ["email_addresses", "first_name", "image_url", "phone_numbers"]);

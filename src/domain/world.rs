@@ -97,11 +97,19 @@ impl World {
     fn index(&mut self, account: &Account, add: bool) {
         for (address, _) in account.addresses.iter().filter(|(_, address)| address.verified) {
             let holders = self.by_address.entry(address.clone()).or_default();
-            if add { holders.insert(account.clerk_id.clone()) } else { holders.remove(&account.clerk_id) };
+            if add {
+                holders.insert(account.clerk_id.clone())
+            } else {
+                holders.remove(&account.clerk_id)
+            };
         }
         for identity in account.identities.keys() {
             let holders = self.by_identity.entry(identity.clone()).or_default();
-            if add { holders.insert(account.clerk_id.clone()) } else { holders.remove(&account.clerk_id) };
+            if add {
+                holders.insert(account.clerk_id.clone())
+            } else {
+                holders.remove(&account.clerk_id)
+            };
         }
     }
 }

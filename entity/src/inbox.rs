@@ -1,0 +1,39 @@
+//! The durable receipt of one delivery, with what became of it.
+
+use sea_orm::entity::prelude::*;
+
+/// The durable receipt of one delivery, with what became of it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbox")]
+#[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub seq: i64,
+    pub svix_id: String,
+    pub event_type: String,
+    pub subject: Option<String>,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub user_ids: Json,
+    pub body: Option<Vec<u8>>,
+    pub instance_id: Option<String>,
+    pub occurred_at: Option<DateTimeUtc>,
+    pub received_at: DateTimeUtc,
+    pub state: String,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+    pub attempts: i64,
+    pub available_at: DateTimeUtc,
+    pub awaits: Option<String>,
+    pub awaits_too: Option<String>,
+    pub claim: Option<String>,
+    pub traceparent: Option<String>,
+    pub origin: String,
+    pub duration_us: Option<i64>,
+    pub finished_at: Option<DateTimeUtc>,
+}
+
+/// Nothing: rows meet in statements, not in object graphs.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,24 @@
+//! Facts that only grow: newest version, entry, deletion.
+
+use sea_orm::entity::prelude::*;
+
+/// Facts that only grow: newest version, entry, deletion.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "subjects")]
+#[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub kind: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: String,
+    pub version: Option<String>,
+    pub entered: bool,
+    pub deleted: bool,
+    pub deleted_at: Option<DateTimeUtc>,
+}
+
+/// Nothing: rows meet in statements, not in object graphs.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

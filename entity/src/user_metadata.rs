@@ -1,0 +1,27 @@
+//! Clerk's three metadata objects. `private_metadata` never leaves the database.
+
+use sea_orm::entity::prelude::*;
+
+use crate::Id;
+
+/// Clerk's three metadata objects. `private_metadata` never leaves the database.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "user_metadata")]
+#[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: Id,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub public_metadata: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub private_metadata: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub unsafe_metadata: Json,
+    pub rev: i64,
+}
+
+/// Nothing: rows meet in statements, not in object graphs.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

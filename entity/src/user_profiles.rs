@@ -1,0 +1,27 @@
+//! What of a person is neither account nor metadata.
+
+use sea_orm::entity::prelude::*;
+
+use crate::Id;
+
+/// What of a person is neither account nor metadata.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "user_profiles")]
+#[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: Id,
+    pub has_image: bool,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub phone_numbers: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub web3_wallets: Json,
+    pub legal_accepted_at: Option<DateTimeUtc>,
+    pub rev: i64,
+}
+
+/// Nothing: rows meet in statements, not in object graphs.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,183 @@
+//! The composition root: the only file that names concrete backends and says which task runs where.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use chrono::Duration;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{self, ApiState},
+    clerk::signature::Verifier,
+    clock::Clock,
+    config::Config,
+    db::{self, Db},
+    domain::Policy,
+    inbox::receive,
+    meta::Meta,
+    sync::worker::Worker,
+    upkeep,
+    wake::Signals,
+};
+
+/// What a process does. `serve --roles` chooses; all of them by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Takes deliveries.
+    Receive,
+    /// Applies them.
+    Sync,
+    /// Feeds shared sinks.
+    Relay,
+    /// Serves websocket clients.
+    Gateway,
+    /// Answers reads and admins.
+    Api,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Receive, Self::Sync, Self::Relay, Self::Gateway, Self::Api];
+
+    /// From the word of `--roles`.
+    pub fn parse(word: &str) -> Option<Self> {
+        let words = ["receive", "sync", "relay", "gateway", "api"];
+        words.iter().position(|known| *known == word).and_then(|index| Self::ALL.get(index).copied())
+    }
+}
+
+/// A connected, migrated process that does nothing yet. Cheap to clone.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct App {
+    pub config: Arc<Config>,
+    pub db: Db,
+    pub signals: Signals,
+    pub clock: Clock,
+    pub policy: Policy,
+    pub meta: Meta,
+}
+
+/// A process at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    config: Arc<Config>,
+}
+
+impl App {
+    /// Connects and, where `migrate` says so, brings the tables up to date; else refuses pending steps.
+    ///
+    /// # Errors
+    /// When a required backend cannot be reached or steps are pending. Names what to do.
+    pub async fn connect(config: Config, clock: Clock, migrate: bool) -> anyhow::Result<Self> {
+        let db = db::connect(&config.database)
+            .await
+            .context("database.url: the database cannot be reached (set DATABASE_URL)")?;
+        if migrate {
+            db::migrate(&db).await.context("the tables cannot be brought up to date")?;
+        } else if let [first, ..] = db::pending_migrations(&db).await?.as_slice() {
+            bail!(
+                "migrations are pending, the first is {first}: run `clerk-sync migrate up`, or start without --no-migrate"
+            );
+        }
+        let meta = Meta::load(&db).await?;
+        let policy = policy(&config, meta.hash_key.clone());
+        let signals = Signals::new(uuid::Uuid::new_v4());
+        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta })
+    }
+
+    /// The worker of this process's sync, for [`Worker::run`] or [`Worker::drain`].
+    pub fn worker(&self) -> Worker {
+        let instance = &self.config.clerk.instance_id;
+        Worker {
+            db: self.db.clone(),
+            signals: self.signals.clone(),
+            policy: self.policy.clone(),
+            clock: self.clock.clone(),
+            config: self.config.sync.clone(),
+            instance: (!instance.is_empty()).then(|| instance.clone()),
+        }
+    }
+
+    /// Starts the tasks of these roles and listens.
+    ///
+    /// # Errors
+    /// When the signing secret is missing or malformed, or the address cannot be bound. Names the key.
+    pub async fn start(self, roles: &BTreeSet<Role>) -> anyhow::Result<Running> {
+        let config = self.config.clone();
+        let verifier = Verifier::new(config.clerk.signing_secret.expose(), config.receiver.tolerance).map_err(|error| {
+            anyhow::anyhow!(
+                "clerk.signing_secret: {error}. Copy the signing secret of the endpoint from Clerk's dashboard (Webhooks) \
+                 and set CLERK_WEBHOOK_SIGNING_SECRET=whsec_…"
+            )
+        })?;
+        let address = (config.server.host.as_str(), config.server.port);
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("server.host, server.port: cannot listen on {}:{} (set HOST and PORT)", address.0, address.1)
+        })?;
+        let addr = listener.local_addr()?;
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (receiver, writer) = receive::receiver(self.db.clone(), self.signals.clone(), &config.receiver);
+        tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
+        tasks.spawn(upkeep::run(
+            self.db.clone(),
+            self.signals.clone(),
+            self.clock.clone(),
+            config.upkeep.clone(),
+            shutdown.clone(),
+        ));
+        if roles.contains(&Role::Sync) {
+            tasks.spawn(self.worker().run(shutdown.clone()));
+        }
+        // The writer outlives the listener: what was taken is stored before the process ends.
+        let stored = CancellationToken::new();
+        tasks.spawn(writer.run(stored.clone()));
+        let state = ApiState {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            config: config.clone(),
+            verifier: Arc::new(verifier),
+            receiver,
+        };
+        let router = api::router(state, roles.contains(&Role::Receive));
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
+            if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
+                tracing::error!(%error, "the listener ended");
+            }
+            stored.cancel();
+        });
+        tasks.close();
+        Ok(Running { addr, shutdown, tasks, config })
+    }
+}
+
+impl Running {
+    /// Ends every task: first no new requests, then what is under way, at most `server.shutdown_grace`.
+    /// Answers whether all ended in time.
+    pub async fn stop(self) -> bool {
+        self.shutdown.cancel();
+        tokio::time::timeout(self.config.server.shutdown_grace, self.tasks.wait()).await.is_ok()
+    }
+}
+
+fn policy(config: &Config, hash_key: Vec<u8>) -> Policy {
+    Policy {
+        require_email: config.entry.require_email,
+        require_name: config.entry.require_name,
+        quiet_fields: config.entry.quiet_fields.iter().cloned().collect(),
+        roles_path: config.roles.path.clone(),
+        grantable: config.roles.grantable.iter().cloned().collect(),
+        default_role: config.roles.default.clone(),
+        mapped_settings: config.settings.mapped.clone(),
+        default_settings: config.settings.defaults.clone().into_iter().collect(),
+        relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
+        hash_key,
+    }
+}

@@ -1,0 +1,8 @@
+//! What Clerk says: its signatures, its envelopes, its objects. Everything that knows the shape of Clerk's JSON is here.
+
+pub mod decode;
+pub mod envelope;
+pub mod fields;
+pub mod private;
+pub mod signature;
+mod user;

@@ -1,0 +1,82 @@
+//! Lenient reading of Clerk's objects: a member that is missing, null or of the wrong kind is empty. What was of
+//! the wrong kind is remembered by name, so that an operator can be told.
+
+use serde_json::{Map, Value};
+
+use crate::clock::{Time, from_millis};
+
+/// One object of Clerk's.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    members: &'a Map<String, Value>,
+    /// Names of members that were there but of the wrong kind.
+    pub wrong: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads from `members`.
+    pub fn new(members: &'a Map<String, Value>) -> Self {
+        Self { members, wrong: Vec::new() }
+    }
+
+    fn take<T>(&mut self, name: &'static str, read: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
+        let value = self.members.get(name).filter(|value| !value.is_null())?;
+        let read = read(value);
+        if read.is_none() {
+            self.wrong.push(name);
+        }
+        read
+    }
+
+    /// A text; a blank one is empty.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.take(name, Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
+    }
+
+    /// A truth; false if it is not there.
+    pub fn truth(&mut self, name: &'static str) -> bool {
+        self.take(name, Value::as_bool).unwrap_or_default()
+    }
+
+    /// A time in milliseconds or, with ten digits, seconds.
+    pub fn time(&mut self, name: &'static str) -> Option<Time> {
+        self.take(name, millis)
+    }
+
+    /// A list of objects; others in it are left out.
+    pub fn list(&mut self, name: &'static str) -> impl Iterator<Item = &'a Map<String, Value>> + use<'a> {
+        self.take(name, Value::as_array).into_iter().flatten().filter_map(Value::as_object)
+    }
+
+    /// An object; empty if it is not there.
+    pub fn object(&mut self, name: &'static str) -> Map<String, Value> {
+        self.take(name, Value::as_object).cloned().unwrap_or_default()
+    }
+}
+
+/// A timestamp of Clerk's: milliseconds since 1970, or seconds where there are no more than ten digits, as some
+/// published payloads have it. Nothing before 1970 or after the year 9999.
+pub fn millis(value: &Value) -> Option<Time> {
+    let number =
+        value.as_i64().or_else(|| value.as_f64().filter(|f| f.is_finite() && f.abs() < 1e15).map(|f| f as i64))?;
+    let ms = if number < 100_000_000_000 { number.checked_mul(1000)? } else { number };
+    (0..253_402_300_800_000).contains(&ms).then(|| from_millis(ms)).flatten()
+}
+
+/// U+0000, which no Postgres text can hold, becomes U+FFFD: in values and in names of members.
+pub fn replace_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(items) => items.iter_mut().for_each(replace_nul),
+        Value::Object(members) => {
+            if members.keys().any(|name| name.contains('\0')) {
+                *members = std::mem::take(members)
+                    .into_iter()
+                    .map(|(name, value)| (name.replace('\0', "\u{fffd}"), value))
+                    .collect();
+            }
+            members.values_mut().for_each(replace_nul);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,45 @@
+//! The one list of what Clerk sends and we never store (P8).
+
+use serde_json::Value;
+
+/// Members that hold secrets, wherever they stand. They are removed before a body is stored.
+pub const SECRET_MEMBERS: [&str; 4] = ["backup_codes", "nonce", "password_digest", "totp_secret"];
+
+/// Members that are a team's own: nothing in them is Clerk's to be a secret.
+const METADATA: [&str; 3] = ["public_metadata", "private_metadata", "unsafe_metadata"];
+
+/// Types whose bodies are not stored at all: they carry one-time codes, magic links, tickets, or whole persons
+/// that no rule reads. Only id, type and subject are kept.
+const BODILESS: [&str; 5] = ["email.", "sms.", "session.", "organizationInvitation.", "waitlistEntry."];
+
+/// Whether a body of this type is stored.
+pub fn keeps_body(event_type: &str) -> bool {
+    !BODILESS.iter().any(|prefix| event_type.starts_with(prefix))
+}
+
+/// Removes the secret members; answers whether there were any.
+pub fn strip(value: &mut Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            let before = members.len();
+            members.retain(|name, value| value.is_null() || !SECRET_MEMBERS.contains(&name.as_str()));
+            let removed = members.len() != before;
+            let others = members.iter_mut().filter(|(name, _)| !METADATA.contains(&name.as_str()));
+            others.fold(removed, |removed, (_, value)| strip(value) | removed)
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |removed, value| strip(value) | removed),
+        _ => false,
+    }
+}
+
+/// A copy of a body for people to look at: `private_metadata` masked, wherever it stands.
+pub fn mask(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| match name.as_str() {
+            "private_metadata" if !value.is_null() => *value = Value::String("***".into()),
+            _ => mask(value),
+        }),
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}

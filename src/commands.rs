@@ -1,0 +1,61 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 usage.
+
+mod config;
+mod dev;
+mod fixtures;
+mod migrate;
+mod send;
+mod serve;
+
+use std::{collections::HashMap, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, load},
+    telemetry,
+};
+
+/// Keeps your own database in step with Clerk.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// A TOML file over the defaults and under the environment
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take deliveries, apply them, and serve what they become
+    Serve(serve::Args),
+    /// Everything embedded, with fixtures: see it work without setting anything
+    Dev(dev::Args),
+    /// Sign event files and post them to a server
+    Send(send::Args),
+    /// Bring the tables up to date, or say what is missing
+    Migrate(migrate::Args),
+    /// Show the effective configuration, secrets masked
+    Config,
+}
+
+impl Cli {
+    /// Runs the command. `Ok(false)`: it did its work and the answer is no.
+    ///
+    /// # Errors
+    /// What stopped it, for people.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let environment: HashMap<String, String> = std::env::vars().collect();
+        telemetry::logs::init(&environment);
+        let config: Config = load(self.config.as_deref(), environment)?;
+        match self.command {
+            Command::Serve(args) => serve::run(args, config).await,
+            Command::Dev(args) => dev::run(args, config).await,
+            Command::Send(args) => send::run(args, config).await,
+            Command::Migrate(args) => migrate::run(args, config).await,
+            Command::Config => Ok(config::run(&config)),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `clerk-sync dev`: everything embedded, a secret of its own, the fixtures through real HTTP with real signatures.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use clap::Args as ClapArgs;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::{
+    app::{App, Role},
+    clock::Clock,
+    config::{Config, Secret},
+    db::{Db, Stmt},
+    lifecycle,
+};
+
+use super::{
+    fixtures,
+    send::{Delivery, Sender},
+};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// End after the fixtures: exit code 0 if every one was synced as it should be
+    #[arg(long)]
+    once: bool,
+}
+
+const FOLDER: &str = "data/dev";
+
+pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> {
+    let secret = format!("whsec_{}", random());
+    let token = random();
+    embed(&mut config, &secret, &token, args.once)?;
+    let clock = Clock::system();
+    let app = App::connect(config, clock.clone(), true).await?;
+    let db = app.db.clone();
+    let running = app.start(&Role::ALL.into()).await?;
+    let base = format!("http://{}", running.addr);
+    let healthy = play(&db, &Sender::new(&base, &secret, clock)?).await?;
+    summary(&db).await?;
+    if !args.once {
+        println!(
+            "\nwebhooks   {base}/webhooks/clerk\nsecret     {secret}\nadmin      {token}\ndatabase   {FOLDER}/clerk-sync.db"
+        );
+        println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
+        lifecycle::signal().await?;
+    }
+    Ok(running.stop().await && healthy)
+}
+
+fn random() -> String {
+    base64::engine::general_purpose::STANDARD
+        .encode([*uuid::Uuid::new_v4().as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat())
+}
+
+/// Whatever the environment says: nothing of this run leaves this machine or touches a real database.
+fn embed(config: &mut Config, secret: &str, token: &str, once: bool) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(FOLDER) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("{FOLDER} cannot be emptied: {error}"),
+        _ => {}
+    }
+    config.database.url = Secret::from(format!("sqlite://{FOLDER}/clerk-sync.db").as_str());
+    config.redis.url = Secret::from("");
+    config.meili.url = String::new();
+    config.clerk.signing_secret = Secret::from(secret);
+    config.clerk.instance_id = String::new();
+    config.api.admin_token = Secret::from(token);
+    config.server.host = "127.0.0.1".into();
+    if once {
+        config.server.port = 0;
+    }
+    Ok(())
+}
+
+/// Posts every fixture and prints what became of it. False if one was refused or ended `dead`.
+async fn play(db: &Db, sender: &Sender) -> anyhow::Result<bool> {
+    let mut healthy = true;
+    for (name, body) in fixtures::events() {
+        let id = format!("msg_{name}");
+        let started = std::time::Instant::now();
+        let delivery = Delivery { name, id, body };
+        let (status, word) = sender.post(&delivery).await?;
+        if status != 200 {
+            println!("{:<34} refused: {status} {word}", delivery.name);
+            healthy = false;
+            continue;
+        }
+        let row = settled(db, &delivery.id).await?;
+        let outcome = row.outcome.as_deref().unwrap_or("?");
+        let reason = row.reason.as_deref().map(|reason| format!("  {}", reason.split(" (").next().unwrap_or(reason)));
+        println!(
+            "{:<34} {:<34} {:<9} {:<10} {:>4} ms{}",
+            row.event_type,
+            row.subject.as_deref().unwrap_or("-"),
+            row.state,
+            outcome,
+            started.elapsed().as_millis(),
+            reason.unwrap_or_default(),
+        );
+        healthy &= row.state != "dead";
+    }
+    Ok(healthy)
+}
+
+async fn settled(db: &Db, svix_id: &str) -> anyhow::Result<entity::inbox::Model> {
+    for _ in 0..2_000 {
+        let row = entity::inbox::Entity::find().filter(entity::inbox::Column::SvixId.eq(svix_id)).one(&db.read).await?;
+        let row = row.with_context(|| format!("{svix_id} was acknowledged and is not in the inbox"))?;
+        if row.state != "pending" && row.state != "running" {
+            return Ok(row);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bail!("{svix_id} was not settled within 10 s")
+}
+
+async fn summary(db: &Db) -> anyhow::Result<()> {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    let rows = Stmt::new(
+        &db.read,
+        "select state || '/' || coalesce(outcome, '') as what, count(*) as n from inbox group by 1",
+    )
+    .all(&db.read)
+    .await?;
+    for row in &rows {
+        counts.insert(row.try_get("", "what")?, row.try_get("", "n")?);
+    }
+    println!("\nevents     {}", counts.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", "));
+    let tables = [
+        "users",
+        "email_addresses",
+        "federated_identities",
+        "user_roles",
+        "outbox",
+        "audit_log",
+        "conflicts",
+        "alerts",
+    ];
+    let mut line = Vec::new();
+    for table in tables {
+        let row = Stmt::new(&db.read, "select count(*) as n from ").sql(table).all(&db.read).await?;
+        let count: i64 = row.first().map_or(Ok(0), |row| row.try_get("", "n"))?;
+        line.push(format!("{count} {table}"));
+    }
+    println!("rows       {}", line.join(", "));
+    let refused = Stmt::new(
+        &db.read,
+        "select count(distinct subject) as n from inbox where state = 'rejected' and reason like 'entry.%'",
+    );
+    let refused: i64 = refused.all(&db.read).await?.first().map_or(Ok(0), |row| row.try_get("", "n"))?;
+    if refused > 0 {
+        println!(
+            "refused    {refused} people by entry.require_email or entry.require_name (each event's line names the switch)"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The durable receipt: a delivery is a row before Clerk hears of it, and every later state is a state of that row.
+//!
+//! - [`receive`]: group commit of concurrent receipts
+//! - [`claim`]: leases on due rows
+//! - [`rescue`]: rows whose lease ran out
+//! - [`retry`]: what a failure makes of a row
+
+pub mod claim;
+pub mod receive;
+pub mod rescue;
+pub mod retry;

@@ -1,0 +1,83 @@
+//! Reading the change feed, and the frame in which readers get a change.
+
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    clock::{Time, rfc3339},
+    db::Stmt,
+    domain::view,
+};
+
+/// A row of the change feed as readers need it.
+#[derive(Debug, Clone, FromQueryResult)]
+#[expect(missing_docs, reason = "the names are the columns'")]
+pub struct Entry {
+    pub seq: i64,
+    pub event: String,
+    /// `users`, `admin`, or `internal`, which nobody outside sees.
+    pub topic: String,
+    pub subject: String,
+    /// Further topics, e.g. `user:{id}`: a JSON list of texts.
+    pub routing: Value,
+    /// The whole object; each audience gets its part of it (see [`Entry::data`]).
+    pub payload: Value,
+    pub changed: Value,
+    /// `all`, or `state`: only caches and search look at it.
+    pub effects: String,
+    pub correlation_id: Option<String>,
+    pub occurred_at: Option<Time>,
+    pub created_at: Time,
+}
+
+/// Up to `limit` entries after `after`, in order.
+///
+/// # Errors
+/// What the database says.
+pub async fn read(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result<Vec<Entry>, DbErr> {
+    Stmt::new(
+        db,
+        "select seq, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at
+            from outbox where seq > ",
+    )
+    .val(after)
+    .sql(" order by seq limit ")
+    .val(i64::from(limit))
+    .all_as(db)
+    .await
+}
+
+/// The seqs between which the feed can be read: (oldest kept, newest). Both 0 for an empty feed.
+///
+/// # Errors
+/// What the database says.
+pub async fn bounds(db: &impl ConnectionTrait) -> Result<(i64, i64), DbErr> {
+    let rows =
+        Stmt::new(db, "select coalesce(min(seq), 0) as low, coalesce(max(seq), 0) as high from outbox").all(db).await?;
+    rows.first().map_or(Ok((0, 0)), |row| Ok((row.try_get("", "low")?, row.try_get("", "high")?)))
+}
+
+impl Entry {
+    /// Whether it goes to `topic`: its own, or one it is routed to.
+    pub fn reaches(&self, topic: &str) -> bool {
+        self.topic == topic || self.routing.as_array().is_some_and(|topics| topics.iter().any(|routed| routed == topic))
+    }
+
+    /// What the audience of `topic` gets of the object: all of it on `user:…`, `fields` on `users`, all of an
+    /// operators' message on `admin`.
+    pub fn data(&self, topic: &str, fields: &[String]) -> Value {
+        let empty = Map::new();
+        let whole = self.payload.as_object().unwrap_or(&empty);
+        if topic == "users" { Value::Object(view::only(whole, fields)) } else { Value::Object(whole.clone()) }
+    }
+
+    /// The frame for `topic`, without `type`.
+    pub fn frame(&self, topic: &str, fields: &[String]) -> Map<String, Value> {
+        let at = rfc3339(self.occurred_at.unwrap_or(self.created_at));
+        let frame = json!({
+            "seq": self.seq, "topic": topic, "event": self.event, "subject": self.subject, "changed": self.changed,
+            "data": self.data(topic, fields), "at": at, "correlation_id": self.correlation_id,
+        });
+        if let Value::Object(frame) = frame { frame } else { Map::new() }
+    }
+}

@@ -1,0 +1,10 @@
+//! From claimed rows to one committed transaction: decode, validate, load, plan, commit.
+//!
+//! Claim and decode run in parallel on every replica; load → plan → commit run under the one commit lock. A batch
+//! costs a fixed number of statements whatever its size. Nothing here talks to another system.
+
+pub mod batch;
+pub mod commit;
+pub mod load;
+pub mod worker;
+mod write;

@@ -1,0 +1,229 @@
+//! Loads the part of the database that a batch can touch: everybody whom the events name, everybody who holds one
+//! of their addresses or identities. Eight statements, however many events; five more where somebody else is touched.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use entity::{Id, email_addresses, federated_identities, subjects, users};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    db::{Cell, Col, Rows, Stmt, Type},
+    domain::{
+        Account, Change, Event, Version, World,
+        account::{Field, Profile},
+        emails::{self, Address},
+        facts::Facts,
+        status::Status,
+        user::Identity,
+        world::OpenConflict,
+    },
+};
+
+/// The state that `events` fold through. Call it under the commit lock.
+///
+/// # Errors
+/// What the database says.
+pub async fn world(tx: &impl ConnectionTrait, events: &[Event]) -> Result<World, DbErr> {
+    let mut world = World::new(head(tx).await?);
+    let subjects: BTreeSet<String> =
+        events.iter().filter_map(|event| event.change.subject()).map(str::to_owned).collect();
+    if subjects.is_empty() {
+        return Ok(world);
+    }
+    persons(tx, &mut world, &subjects).await?;
+    conflicts(tx, &mut world, &subjects).await?;
+    let others: BTreeSet<String> = holders(tx, &world, events).await?.difference(&subjects).cloned().collect();
+    if !others.is_empty() {
+        persons(tx, &mut world, &others).await?;
+    }
+    Ok(world)
+}
+
+/// The accounts of these Clerk ids, as the rows show them.
+///
+/// # Errors
+/// What the database says.
+pub async fn accounts(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<Vec<Account>, DbErr> {
+    let mut world = World::new(0);
+    persons(db, &mut world, ids).await?;
+    Ok(ids.iter().filter_map(|id| world.account(id).cloned()).collect())
+}
+
+/// The highest outbox seq.
+///
+/// # Errors
+/// What the database says.
+pub async fn head(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let rows = Stmt::new(tx, "select coalesce(max(seq), 0) as head from outbox").all(tx).await?;
+    rows.first().map_or(Ok(0), |row| row.try_get("", "head"))
+}
+
+async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
+    let keys = || Rows::keys(ids);
+    let facts: Vec<subjects::Model> = Stmt::new(tx, "select s.* from ")
+        .rows(keys())
+        .sql(" join subjects s on s.kind = 'user' and s.key = r.k")
+        .all_as(tx)
+        .await?;
+    for row in facts {
+        let newest = row.version.map(Version::stored);
+        world.load_facts(
+            row.key,
+            Facts { newest, entered: row.entered, deleted: row.deleted, deleted_at: row.deleted_at },
+        );
+    }
+    let rows = Stmt::new(
+        tx,
+        "select u.*, p.has_image, p.phone_numbers, p.web3_wallets, p.legal_accepted_at, s.settings, s.mapped,
+            m.public_metadata, m.private_metadata, m.unsafe_metadata from ",
+    )
+    .rows(keys())
+    .sql(
+        " join users u on u.clerk_id = r.k left join user_profiles p on p.user_id = u.id
+            left join user_settings s on s.user_id = u.id left join user_metadata m on m.user_id = u.id",
+    )
+    .all(tx)
+    .await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut accounts: HashMap<Uuid, Account> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let account = account(row)?;
+        accounts.insert(account.id, account);
+    }
+    let addresses: Vec<email_addresses::Model> = Stmt::new(tx, "select e.* from ")
+        .rows(keys())
+        .sql(" join users u on u.clerk_id = r.k join email_addresses e on e.user_id = u.id")
+        .all_as(tx)
+        .await?;
+    for row in addresses {
+        let address = Address { email_address: row.email_address, verified: row.verified, primary: row.primary };
+        accounts.entry(row.user_id.0).and_modify(|account| drop(account.addresses.insert(row.normalised, address)));
+    }
+    let identities: Vec<federated_identities::Model> = Stmt::new(tx, "select f.* from ")
+        .rows(keys())
+        .sql(" join users u on u.clerk_id = r.k join federated_identities f on f.user_id = u.id")
+        .all_as(tx)
+        .await?;
+    for row in identities {
+        let identity = Identity { provider: row.provider, subject: row.provider_subject_id };
+        accounts.entry(row.user_id.0).and_modify(|account| _ = account.identities.insert(identity, row.current));
+    }
+    let roles = Stmt::new(tx, "select ur.user_id, ur.source, o.name from ")
+        .rows(keys())
+        .sql(" join users u on u.clerk_id = r.k join user_roles ur on ur.user_id = u.id join roles o on o.id = ur.role_id")
+        .all(tx)
+        .await?;
+    for row in &roles {
+        let (id, source, name): (Id, String, String) =
+            (row.try_get("", "user_id")?, row.try_get("", "source")?, row.try_get("", "name")?);
+        accounts.entry(id.0).and_modify(|account| {
+            let roles = if source == "clerk" { &mut account.roles } else { &mut account.local_roles };
+            roles.insert(name);
+        });
+    }
+    accounts.into_values().for_each(|account| world.load_account(account));
+    Ok(())
+}
+
+async fn conflicts(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
+    let open: Vec<entity::conflicts::Model> = Stmt::new(tx, "select c.* from ")
+        .rows(Rows::keys(ids))
+        .sql(" join conflicts c on c.clerk_id = r.k and c.state = 'open'")
+        .all_as(tx)
+        .await?;
+    for row in open {
+        let conflict = OpenConflict { id: row.id.0, other: row.other_clerk_id };
+        world.conflicts.entry(row.clerk_id).or_default().insert(row.address, conflict);
+    }
+    Ok(())
+}
+
+/// Everybody in whose rows stands a verified address of the events, or an identity of the events or of their subjects.
+async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[Event]) -> Result<BTreeSet<String>, DbErr> {
+    let mut addresses = BTreeSet::new();
+    let mut identities: BTreeSet<Identity> = world
+        .persons()
+        .filter_map(|(_, person)| person.account.as_ref())
+        .flat_map(|row| row.identities.keys().cloned())
+        .collect();
+    for event in events {
+        if let Change::User(snapshot) = &event.change {
+            let verified = emails::addresses(&snapshot.user).into_iter().filter(|(_, address)| address.verified);
+            addresses.extend(verified.map(|(address, _)| address));
+            identities.extend(snapshot.user.identities.iter().cloned());
+        }
+    }
+    let mut pairs = Rows::new(&[Col("provider", Type::Text), Col("subject", Type::Text)]);
+    identities
+        .into_iter()
+        .for_each(|identity| pairs.push(vec![Cell::Text(identity.provider), Cell::Text(identity.subject)]));
+    let rows = Stmt::new(tx, "select u.clerk_id from ")
+        .rows(Rows::keys(addresses))
+        .sql(
+            " join email_addresses e on e.normalised = r.k and e.verified join users u on u.id = e.user_id
+            where u.clerk_id is not null union select u.clerk_id from ",
+        )
+        .rows(pairs)
+        .sql(
+            " join federated_identities f on f.provider = r.provider and f.provider_subject_id = r.subject
+            join users u on u.id = f.user_id where u.clerk_id is not null",
+        )
+        .all(tx)
+        .await?;
+    rows.iter().map(|row| row.try_get("", "clerk_id")).collect()
+}
+
+fn account(row: &QueryResult) -> Result<Account, DbErr> {
+    let user = users::Model::from_query_result(row, "")?;
+    let json = |name: &str| row.try_get::<Option<Value>>("", name).map(Option::unwrap_or_default);
+    let object = |name: &str| json(name).map(|value| value.as_object().cloned().unwrap_or_default());
+    let profile = Profile {
+        has_image: row.try_get::<Option<bool>>("", "has_image")?.unwrap_or_default(),
+        phone_numbers: json("phone_numbers")?,
+        web3_wallets: json("web3_wallets")?,
+        legal_accepted_at: row.try_get("", "legal_accepted_at")?,
+    };
+    let settings: Map<String, Value> = object("settings")?;
+    Ok(Account {
+        id: user.id.0,
+        clerk_id: user.clerk_id.unwrap_or_default(),
+        status: Status::parse(&user.status).ok_or_else(|| DbErr::Type(format!("users.status {:?}", user.status)))?,
+        columns: vec![
+            Field::Text(user.external_id),
+            Field::Text(user.username),
+            Field::Text(user.first_name),
+            Field::Text(user.last_name),
+            Field::Text(user.display_name),
+            Field::Text(user.email),
+            Field::Bool(user.email_verified),
+            Field::Text(user.phone),
+            Field::Text(user.image_url),
+            Field::Text(user.locale),
+            Field::Bool(user.password_enabled),
+            Field::Bool(user.two_factor_enabled),
+            Field::Time(user.last_sign_in_at),
+            Field::Time(user.clerk_created_at),
+            Field::Time(user.clerk_updated_at),
+        ],
+        profile,
+        public_metadata: object("public_metadata")?,
+        private_metadata: object("private_metadata")?,
+        unsafe_metadata: object("unsafe_metadata")?,
+        mapped_settings: object("mapped")?,
+        settings,
+        addresses: BTreeMap::new(),
+        identities: BTreeMap::new(),
+        roles: BTreeSet::new(),
+        local_roles: BTreeSet::new(),
+        version: user.version.map(Version::stored),
+        deletion_held_at: user.deletion_held_at,
+        deleted_at: user.deleted_at,
+        created_at: user.created_at,
+        updated_at: user.updated_at,
+        rev: user.rev,
+    })
+}

@@ -1,0 +1,137 @@
+//! The loop of one replica: claim the next batch while the last one commits; rest when nothing is due.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    clerk::decode::decode,
+    clock::Clock,
+    config,
+    db::Db,
+    domain::Policy,
+    inbox::claim::{Claimed, claim},
+    telemetry::metrics,
+    wake::Signals,
+};
+
+use super::batch::{Context, Tried, bury, process};
+
+/// What the loop needs.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Worker {
+    pub db: Db,
+    pub signals: Signals,
+    pub policy: Policy,
+    pub clock: Clock,
+    pub config: config::Sync,
+    pub instance: Option<String>,
+}
+
+/// A batch under way: the name of its claim and its events.
+struct Batch {
+    claim: String,
+    events: Vec<Tried>,
+    received: Vec<crate::clock::Time>,
+}
+
+impl Worker {
+    /// Works until shutdown. Claiming and decoding of the next batch run while the present one commits.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (sender, mut batches) = mpsc::channel::<Batch>(1);
+        let claimer = self.clone();
+        let stop = shutdown.clone();
+        let claiming = tokio::spawn(async move { claimer.claim_batches(sender, stop).await });
+        while let Some(batch) = batches.recv().await {
+            self.finish(batch, &shutdown).await;
+        }
+        let _ = claiming.await;
+    }
+
+    /// Runs what is due now, and what that wakes, until nothing is. Answers how many events ended.
+    ///
+    /// # Errors
+    /// What the database says while claiming.
+    pub async fn drain(&self) -> Result<usize, sea_orm::DbErr> {
+        let never = CancellationToken::new();
+        let mut ended = 0;
+        while let Some(batch) = self.next_batch().await? {
+            ended += self.finish(batch, &never).await;
+        }
+        Ok(ended)
+    }
+
+    async fn claim_batches(&self, sender: mpsc::Sender<Batch>, shutdown: CancellationToken) {
+        let mut waiter = self.signals.inbox.waiter();
+        while !shutdown.is_cancelled() {
+            // The permit first: nothing is claimed that nobody can take.
+            let Ok(permit) = sender.reserve().await else { return };
+            match self.next_batch().await {
+                Ok(Some(batch)) => permit.send(batch),
+                Ok(None) => tokio::select! {
+                    () = waiter.wait(jittered(self.config.poll)) => {}
+                    () = shutdown.cancelled() => return,
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "claiming failed");
+                    tokio::select! {
+                        () = tokio::time::sleep(jittered(self.config.poll)) => {}
+                        () = shutdown.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_batch(&self) -> Result<Option<Batch>, sea_orm::DbErr> {
+        let name = Uuid::new_v4().simple().to_string();
+        let claimed = claim(&self.db, &name, self.config.batch, self.clock.now(), self.config.lease).await?;
+        if claimed.is_empty() {
+            return Ok(None);
+        }
+        let received = claimed.iter().map(|row| row.received_at).collect();
+        let decode = |row: Claimed| (decode(row.stored, self.instance.as_deref()), row.attempts);
+        Ok(Some(Batch { claim: name, events: claimed.into_iter().map(decode).collect(), received }))
+    }
+
+    async fn finish(&self, batch: Batch, shutdown: &CancellationToken) -> usize {
+        let Self { db, policy, clock, config, .. } = self;
+        let context = Context { db, policy, clock, config, shutdown };
+        let types: Vec<(i64, String)> =
+            batch.events.iter().map(|(event, _)| (event.seq, event.event_type.clone())).collect();
+        let limit = i64::from(config.max_attempts);
+        let (due, spent): (Vec<Tried>, Vec<Tried>) =
+            batch.events.into_iter().partition(|(_, attempts)| *attempts < limit);
+        let started = std::time::Instant::now();
+        let mut done = process(&context, &batch.claim, due).await;
+        // Rescued too often: it may be what kills the process, so it is not tried again.
+        for (event, _) in &spent {
+            done.told |= bury(&context, &batch.claim, event, "attempts: failed too often", &mut done.outcomes).await;
+        }
+        metrics::stage("commit", started.elapsed());
+        if done.told {
+            self.signals.outbox.wake();
+        }
+        if done.woken > 0 {
+            self.signals.inbox.wake();
+        }
+        let now = clock.now();
+        for (seq, outcome) in &done.outcomes {
+            let index = types.iter().position(|(known, _)| known == seq);
+            let Some((event_type, received)) = index.and_then(|i| Some((&types.get(i)?.1, batch.received.get(i)?)))
+            else {
+                continue;
+            };
+            metrics::event_ended(event_type, outcome.outcome, (now - *received).to_std().unwrap_or_default());
+        }
+        done.outcomes.len()
+    }
+}
+
+/// So that replicas which started together do not poll together.
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(0.75 + 0.5 * fastrand::f64())
+}

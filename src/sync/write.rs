@@ -1,0 +1,94 @@
+//! Writes a plan: a fixed number of statements, one file a group of tables. Statements with nothing to write are left out.
+
+pub(super) mod inbox;
+mod oversight;
+mod sides;
+mod users;
+
+use sea_orm::{ConnectionTrait, DbErr};
+
+use crate::{
+    clock::{Clock, Time},
+    db::{Cell, Col, Rows, Stmt, Type},
+    domain::{Plan, Policy, plan::Message},
+};
+
+/// Everything but the inbox rows' own end. Answers the highest outbox seq afterwards.
+///
+/// # Errors
+/// What the database says; the transaction must be rolled back.
+pub(super) async fn plan(
+    tx: &impl ConnectionTrait,
+    plan: &Plan,
+    policy: &Policy,
+    clock: &Clock,
+    now: Time,
+) -> Result<(), DbErr> {
+    users::accounts(tx, &plan.accounts).await?;
+    sides::accounts(tx, &plan.accounts, clock).await?;
+    facts(tx, plan).await?;
+    oversight::forgotten(tx, plan, now + policy.relink_window).await?;
+    oversight::conflicts(tx, &plan.conflicts, now).await?;
+    oversight::audit(tx, &plan.audit, now).await?;
+    let next = plan.outbox.last().map(|message| message.seq);
+    let raised = oversight::alerts(tx, plan, clock, now, next).await?;
+    crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
+}
+
+const FACTS: [Col; 5] = [
+    Col("key", Type::Text),
+    Col("version", Type::Text),
+    Col("entered", Type::Bool),
+    Col("deleted", Type::Bool),
+    Col("deleted_at", Type::Time),
+];
+
+async fn facts(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), DbErr> {
+    let mut rows = Rows::new(&FACTS);
+    for (key, facts) in &plan.facts {
+        rows.push(vec![
+            key.as_str().into(),
+            facts.newest.as_ref().map(|version| version.as_str()).into(),
+            Cell::Bool(facts.entered),
+            Cell::Bool(facts.deleted),
+            facts.deleted_at.into(),
+        ]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into subjects (kind, key, version, entered, deleted, deleted_at)
+            select 'user', key, version, entered, deleted, deleted_at from ",
+    )
+    .rows(rows)
+    .sql(
+        " where true on conflict (kind, key) do update set version = excluded.version, entered = excluded.entered,
+            deleted = excluded.deleted, deleted_at = excluded.deleted_at",
+    )
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+/// A message for operators that is not the plan's own.
+pub(super) fn admin_message(
+    seq: i64,
+    event: &'static str,
+    subject: &str,
+    payload: serde_json::Value,
+    correlation: &str,
+) -> Message {
+    Message {
+        seq,
+        event,
+        topic: "admin",
+        subject: subject.to_owned(),
+        routing: Vec::new(),
+        payload: payload.as_object().cloned().unwrap_or_default(),
+        changed: Vec::new(),
+        correlation_id: correlation.to_owned(),
+        occurred_at: None,
+    }
+}

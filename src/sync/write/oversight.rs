@@ -1,0 +1,183 @@
+//! Conflicts, alerts, the audit trail, and the hashes of deleted persons' addresses.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    clock::{Clock, Time},
+    db::{Cell, Col, Rows, Stmt, Type},
+    domain::{
+        Plan,
+        plan::{Alert, Audit, ConflictChange, Message},
+    },
+};
+
+const CONFLICT: [Col; 7] = [
+    Col("id", Type::Id),
+    Col("clerk_id", Type::Text),
+    Col("address", Type::Text),
+    Col("other", Type::Text),
+    Col("svix_id", Type::Text),
+    Col("state", Type::Text),
+    Col("resolved_at", Type::Time),
+];
+const CLOSED: [Col; 1] = [Col("id", Type::Id)];
+const ALERT: [Col; 7] = [
+    Col("id", Type::Id),
+    Col("key", Type::Text),
+    Col("kind", Type::Text),
+    Col("level", Type::Text),
+    Col("subject", Type::Text),
+    Col("text", Type::Text),
+    Col("count", Type::Int),
+];
+const AUDIT: [Col; 5] = [
+    Col("actor", Type::Text),
+    Col("action", Type::Text),
+    Col("subject", Type::Text),
+    Col("diff", Type::Json),
+    Col("correlation_id", Type::Text),
+];
+const DIGEST: [Col; 2] = [Col("id", Type::Id), Col("digest", Type::Text)];
+
+pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChange], now: Time) -> Result<(), DbErr> {
+    let closed: HashSet<Uuid> = changes
+        .iter()
+        .filter_map(|change| if let ConflictChange::Close { id } = change { Some(*id) } else { None })
+        .collect();
+    let mut closing = Rows::new(&CLOSED);
+    closed.iter().for_each(|id| closing.push(vec![Cell::Id(*id)]));
+    // Closed first: a batch may close a conflict with one person and open the same address with another.
+    if !closing.is_empty() {
+        let close = Stmt::new(tx, "update conflicts set state = 'resolved', resolved_at = ").val(now);
+        close.sql(" where state = 'open' and id in (select id from ").rows(closing).sql(")").exec(tx).await?;
+    }
+    let mut opening = Rows::new(&CONFLICT);
+    for change in changes {
+        if let ConflictChange::Open { id, clerk_id, address, other, svix_id } = change {
+            let (state, resolved_at) = if closed.contains(id) { ("resolved", Some(now)) } else { ("open", None) };
+            let texts = [clerk_id.as_str(), address, other, svix_id, state].map(Cell::from);
+            opening.push([vec![Cell::Id(*id)], texts.to_vec(), vec![resolved_at.into()]].concat());
+        }
+    }
+    if opening.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into conflicts (id, clerk_id, address, other_clerk_id, svix_id, state, resolved_at, opened_at)
+            select id, clerk_id, address, other, svix_id, state, resolved_at, ",
+    )
+    .val(now)
+    .sql(" from ")
+    .rows(opening)
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+/// Merges alerts by key; answers the messages about those that are new, numbered after `last`.
+pub(super) async fn alerts(
+    tx: &impl ConnectionTrait,
+    plan: &Plan,
+    clock: &Clock,
+    now: Time,
+    last: Option<i64>,
+) -> Result<Vec<Message>, DbErr> {
+    let mut merged: BTreeMap<String, (&Alert, i64)> = BTreeMap::new();
+    for alert in &plan.alerts {
+        merged.entry(alert.key()).and_modify(|(_, count)| *count += 1).or_insert((alert, 1));
+    }
+    let mut rows = Rows::new(&ALERT);
+    for (key, (alert, count)) in &merged {
+        let Alert { kind, level, subject, text } = alert;
+        rows.push(vec![
+            Cell::Id(clock.new_id()),
+            key.as_str().into(),
+            (*kind).into(),
+            (*level).into(),
+            subject.as_str().into(),
+            text.as_str().into(),
+            Cell::Int(*count),
+        ]);
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let written = Stmt::new(
+        tx,
+        "insert into alerts (id, key, kind, level, subject, text, count, first_at, last_at)
+            select id, key, kind, level, subject, text, count, ",
+    )
+    .val(now)
+    .sql(", ")
+    .val(now)
+    .sql(" from ")
+    .rows(rows)
+    .sql(
+        " where true on conflict (key) do update set count = alerts.count + excluded.count, text = excluded.text,
+            last_at = excluded.last_at returning key, count",
+    )
+    .all(tx)
+    .await?;
+    let mut seq = match last {
+        Some(seq) => seq,
+        None => crate::sync::load::head(tx).await?,
+    };
+    let mut messages = Vec::new();
+    for row in &written {
+        let (key, count): (String, i64) = (row.try_get("", "key")?, row.try_get("", "count")?);
+        if let Some((alert, _)) = merged.get(&key).filter(|(_, given)| *given == count) {
+            seq += 1;
+            let payload = json!({"key": key, "kind": alert.kind, "level": alert.level, "text": alert.text});
+            messages.push(super::admin_message(seq, "alert.raised", &alert.subject, payload, &key));
+        }
+    }
+    Ok(messages)
+}
+
+pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Time) -> Result<(), DbErr> {
+    let mut rows = Rows::new(&AUDIT);
+    for entry in entries {
+        rows.push(vec![
+            entry.actor.into(),
+            entry.action.as_str().into(),
+            entry.subject.as_str().into(),
+            Cell::Json(json!(entry.diff)),
+            entry.correlation_id.as_str().into(),
+        ]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into audit_log (actor, action, subject, diff, correlation_id, at)
+            select actor, action, subject, diff, correlation_id, ",
+    )
+    .val(now)
+    .sql(" from ")
+    .rows(rows)
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn forgotten(tx: &impl ConnectionTrait, plan: &Plan, expires_at: Time) -> Result<(), DbErr> {
+    let mut rows = Rows::new(&DIGEST);
+    plan.forgotten.iter().for_each(|(id, digest)| rows.push(vec![Cell::Id(*id), digest.as_str().into()]));
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(tx, "insert into tombstone_addresses (user_id, digest, expires_at) select id, digest, ")
+        .val(expires_at)
+        .sql(" from ")
+        .rows(rows)
+        .sql(" where true on conflict do nothing")
+        .exec(tx)
+        .await
+        .map(drop)
+}
