@@ -112,30 +112,31 @@ impl Rows {
         }
     }
 
+    /// Arrays travel as Postgres' own array literals, one text a column: the driver's typed arrays cannot hold nulls.
+    /// Bytes, which a literal would double, travel as a typed array, where empty stands for null.
     fn render_unnest(self, sql: &mut String, values: &mut Vec<Value>) {
         let names = self.cols.iter().map(|Col(name, ty)| match ty {
             Type::Json => format!("\"{name}\"::jsonb as \"{name}\""),
+            Type::Bytes => format!("nullif(\"{name}\", ''::bytea) as \"{name}\""),
             _ => format!("\"{name}\""),
         });
         sql.push_str(&format!("(select {} from unnest(", names.collect::<Vec<_>>().join(", ")));
-        let mut columns: Vec<Vec<Value>> = self.cols.iter().map(|_| Vec::with_capacity(self.rows.len())).collect();
+        let mut columns: Vec<Vec<Cell>> = self.cols.iter().map(|_| Vec::with_capacity(self.rows.len())).collect();
         for row in self.rows {
-            for ((cell, Col(_, ty)), column) in row.into_iter().zip(self.cols).zip(&mut columns) {
-                column.push(pg_value(cell, *ty));
-            }
+            row.into_iter().zip(&mut columns).for_each(|(cell, column)| column.push(cell));
         }
         for (index, (column, Col(_, ty))) in columns.into_iter().zip(self.cols).enumerate() {
-            let (cast, array) = match ty {
-                Type::Text | Type::Json => ("text[]", ArrayType::String),
-                Type::Int => ("bigint[]", ArrayType::BigInt),
-                Type::Bool => ("boolean[]", ArrayType::Bool),
-                Type::Bytes => ("bytea[]", ArrayType::Bytes),
-                Type::Id => ("uuid[]", ArrayType::Uuid),
-                Type::Time => ("timestamptz[]", ArrayType::ChronoDateTimeUtc),
+            let cast = match ty {
+                Type::Text | Type::Json => "::text::text[]",
+                Type::Int => "::text::bigint[]",
+                Type::Bool => "::text::boolean[]",
+                Type::Bytes => "::bytea[]",
+                Type::Id => "::text::uuid[]",
+                Type::Time => "::text::timestamptz[]",
             };
-            values.push(Value::Array(array, Some(Box::new(column))));
+            values.push(if *ty == Type::Bytes { bytes(column) } else { array_literal(&column).into() });
             let comma = if index > 0 { ", " } else { "" };
-            sql.push_str(&format!("{comma}${}::{cast}", values.len()));
+            sql.push_str(&format!("{comma}${}{cast}", values.len()));
         }
         let names = self.cols.iter().map(|Col(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         sql.push_str(&format!(") as u({names})) r"));
@@ -169,17 +170,46 @@ fn json_value(cell: Cell) -> serde_json::Value {
     }
 }
 
-fn pg_value(cell: Cell, ty: Type) -> Value {
-    match (cell, ty) {
-        (Cell::Null, Type::Text | Type::Json) => Value::String(None),
-        (Cell::Null, Type::Int) => Value::BigInt(None),
-        (Cell::Null, Type::Bool) => Value::Bool(None),
-        (Cell::Null, Type::Bytes) => Value::Bytes(None),
-        (Cell::Null, Type::Id) => Value::Uuid(None),
-        (Cell::Null, Type::Time) => Value::ChronoDateTimeUtc(None),
-        (Cell::Json(json), _) => Value::String(Some(json.to_string())),
-        (cell, _) => cell.into_value(DbBackend::Postgres),
+/// `{"one","two",NULL}`, with quotes and backslashes escaped.
+fn array_literal(column: &[Cell]) -> String {
+    let mut literal = String::with_capacity(16 * column.len() + 2);
+    literal.push('{');
+    for (index, cell) in column.iter().enumerate() {
+        if index > 0 {
+            literal.push(',');
+        }
+        match cell {
+            Cell::Null => literal.push_str("NULL"),
+            Cell::Int(int) => literal.push_str(&int.to_string()),
+            Cell::Bool(bool) => literal.push_str(if *bool { "t" } else { "f" }),
+            Cell::Id(id) => literal.push_str(&id.to_string()),
+            Cell::Text(text) => quote(text, &mut literal),
+            Cell::Json(json) => quote(&json.to_string(), &mut literal),
+            Cell::Time(time) => quote(&sqlite_time(*time), &mut literal),
+            Cell::Bytes(bytes) => quote(&String::from_utf8_lossy(bytes), &mut literal),
+        }
     }
+    literal.push('}');
+    literal
+}
+
+fn quote(text: &str, literal: &mut String) {
+    literal.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            literal.push('\\');
+        }
+        literal.push(c);
+    }
+    literal.push('"');
+}
+
+fn bytes(column: Vec<Cell>) -> Value {
+    let bytes = column.into_iter().map(|cell| match cell {
+        Cell::Bytes(bytes) => Value::Bytes(Some(bytes)),
+        _ => Value::Bytes(Some(Vec::new())),
+    });
+    Value::Array(ArrayType::Bytes, Some(Box::new(bytes.collect())))
 }
 
 impl Cell {

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod cache;
+mod scenarios;
 mod search;
 mod support;

@@ -1,3 +1,5 @@
 //! What the tests stand on.
 
-pub mod services;
+pub(crate) mod services;
+pub(crate) mod tables;
+pub(crate) mod world;
