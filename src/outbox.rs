@@ -6,4 +6,7 @@
 //! - [`relay`]: leased cursors of shared sinks, dead letters
 
 pub mod append;
+pub mod cursor;
+pub mod dead;
 pub mod feed;
+pub mod relay;

@@ -44,3 +44,13 @@ pub fn event_ended(event_type: &str, outcome: &'static str, since: Duration) {
 pub fn stage(stage: &'static str, took: Duration) {
     histogram!("clerk_sync_stage_seconds", "stage" => stage).record(took.as_secs_f64());
 }
+
+/// A sink was handed changes; `outcome` is `delivered`, `refused` or `failed`.
+pub fn delivered(sink: &'static str, outcome: &'static str, changes: u64) {
+    counter!("clerk_sync_deliveries_total", "sink" => sink, "outcome" => outcome).increment(changes);
+}
+
+/// A change reached a sink; `since` is the time from its commit.
+pub fn reached(sink: &'static str, since: Duration) {
+    histogram!("clerk_sync_end_to_end_seconds", "sink" => sink).record(since.as_secs_f64());
+}

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod cache;
+mod endurance;
+mod payloads;
 mod scenarios;
 mod search;
 mod support;

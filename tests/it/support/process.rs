@@ -1,0 +1,71 @@
+//! The real binary as a process of its own, to be killed.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use clerk_sync::{clerk::signature::Verifier, clock::Clock};
+
+pub(crate) const SECRET: &str = "whsec_dGVzdHMgc2lnbiB3aXRoIHRoaXMgc2VjcmV0IQ==";
+
+/// A `serve` under test; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) url: String,
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Process {
+    /// Starts `serve` on this port and database; returns once it answers.
+    pub(crate) async fn serve(port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+        command
+            .arg("serve")
+            .env_clear()
+            .envs([("DATABASE_URL", database), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("RUST_LOG", "error")])
+            .env("PORT", port.to_string())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null());
+        let mut process = Self { child: command.spawn().unwrap(), url: format!("http://127.0.0.1:{port}") };
+        let started = Instant::now();
+        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
+            assert!(process.child.try_wait().unwrap().is_none(), "serve ended at once");
+            assert!(started.elapsed() < Duration::from_secs(30), "serve does not answer");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        process
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Posts a really signed delivery; the status, or nothing if the server did not answer.
+pub(crate) async fn post(client: &reqwest::Client, url: &str, id: &str, body: &[u8]) -> Option<u16> {
+    let verifier = Verifier::new(SECRET, Duration::from_secs(300)).unwrap();
+    let now = Clock::system().now().timestamp();
+    let request = client
+        .post(format!("{url}/webhooks/clerk"))
+        .header("content-type", "application/json")
+        .header("svix-id", id)
+        .header("svix-timestamp", now)
+        .header("svix-signature", verifier.sign(id, now, body).unwrap())
+        .body(body.to_vec());
+    request.send().await.ok().map(|response| response.status().as_u16())
+}
