@@ -7,3 +7,4 @@ mod payloads;
 mod scenarios;
 mod search;
 mod support;
+mod sync;

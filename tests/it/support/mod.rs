@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod tables;

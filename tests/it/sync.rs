@@ -1,0 +1,203 @@
+//! The loop around the plan: batches, leases, failures, replicas.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use clerk_sync::{
+    db::Stmt,
+    inbox::{claim::claim, rescue::rescue},
+    outbox::feed,
+    sync::commit::commit,
+};
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    people::{deleted, user, with},
+    world::{World, worlds},
+};
+
+async fn number(world: &World, sql: &'static str) -> i64 {
+    Stmt::new(&world.app.db.read, sql).all(&world.app.db.read).await.unwrap()[0].try_get("", "n").unwrap()
+}
+
+/// A batch is split only on errors of the data, until the guilty event is alone: it ends `dead`, the others apply.
+#[tokio::test]
+async fn one_event_that_cannot_be_written_ends_dead_and_takes_nobody_with_it() {
+    for world in
+        worlds(&[("sync.max_attempts", "2".into()), ("sync.backoff", "1ms".into()), ("sync.backoff_max", "1ms".into())])
+            .await
+    {
+        let db = &world.app.db;
+        let guard = if world.name == "postgres" {
+            "alter table users add constraint no_poison check (first_name <> 'poison')"
+        } else {
+            "create trigger no_poison before insert on users when new.first_name = 'poison' begin select raise(abort, 'no'); end"
+        };
+        db.write.execute_unprepared(guard).await.unwrap();
+        for name in ["ada", "ben", "poison", "cleo", "dora"] {
+            world.deliver(&format!("msg_{name}"), &user(name, 1)).await;
+        }
+        world.drain().await;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            world.drain().await;
+        }
+        let poison = world.inbox("msg_poison").await;
+        assert_eq!(
+            (poison.state.as_str(), poison.outcome.as_deref()),
+            ("dead", Some("dead")),
+            "{}: {poison:?}",
+            world.name
+        );
+        assert!(poison.reason.unwrap().starts_with("data:"));
+        assert_eq!(number(&world, "select count(*) as n from users").await, 4);
+        assert_eq!(number(&world, "select count(*) as n from inbox where state = 'done'").await, 4);
+        assert_eq!(number(&world, "select count(*) as n from outbox where event = 'event.dead'").await, 1);
+    }
+}
+
+/// The transaction leaves out rows whose lease went to somebody else, and a rescued row is applied once.
+#[tokio::test]
+async fn a_lost_lease_is_left_out_of_the_commit() {
+    for world in worlds(&[]).await {
+        let app = &world.app;
+        world.deliver("msg_1", &user("ada", 1)).await;
+        world.deliver("msg_2", &user("ben", 1)).await;
+        let now = app.clock.now();
+        let slow = claim(&app.db, "slow", 10, now, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(slow.len(), 2);
+        assert!(
+            claim(&app.db, "other", 10, now, Duration::from_secs(1)).await.unwrap().is_empty(),
+            "a claim is exclusive"
+        );
+        let later = now + chrono::Duration::seconds(2);
+        assert_eq!(rescue(&app.db, later).await.unwrap(), 2);
+        let fast = claim(&app.db, "fast", 1, later, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(fast.len(), 1);
+        let decode = |rows: Vec<clerk_sync::inbox::claim::Claimed>| {
+            rows.into_iter().map(|row| clerk_sync::clerk::decode::decode(row.stored, None)).collect::<Vec<_>>()
+        };
+        let none = commit(&app.db, "slow", &decode(slow), &app.policy, &app.clock).await.unwrap();
+        assert!(none.outcomes.is_empty(), "{}: what is no longer ours is not applied", world.name);
+        let done = commit(&app.db, "fast", &decode(fast), &app.policy, &app.clock).await.unwrap();
+        assert_eq!(done.outcomes.len(), 1);
+        assert_eq!(number(&world, "select count(*) as n from users").await, 1);
+        assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 1, "a crash counts as a failure");
+    }
+}
+
+/// A change that names nothing but quiet fields is written, and nobody is told.
+#[tokio::test]
+async fn quiet_fields_are_written_without_telling_anybody() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_1", &user("ada", 1)).await;
+        world.deliver("msg_2", &with(user("ada", 2), "last_sign_in_at", json!(1_760_000_000_777_u64))).await;
+        world.deliver("msg_3", &with(user("ada", 3), "last_name", json!("Lovelace"))).await;
+        world.drain().await;
+        let outcomes = [world.inbox("msg_1").await, world.inbox("msg_2").await, world.inbox("msg_3").await]
+            .map(|row| row.outcome.unwrap());
+        assert_eq!(outcomes, ["created", "unchanged", "updated"]);
+        let feed = feed::read(&world.app.db.read, 0, 10).await.unwrap();
+        assert_eq!(feed.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>(), ["user.created", "user.updated"]);
+        assert_eq!(feed[1].changed, json!(["display_name", "last_name"]), "{}", world.name);
+        let ada = entity::users::Entity::find().one(&world.app.db.read).await.unwrap().unwrap();
+        assert_eq!(ada.rev, 2);
+        assert_eq!(ada.last_sign_in_at, None, "a snapshot is whole: what msg_3 does not carry is empty");
+    }
+}
+
+/// A deleted person leaves the emptied row and the tombstone; nothing that names them is left in the side tables.
+#[tokio::test]
+async fn deletion_empties_everything() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_1", &with(user("ada", 1), "private_metadata", json!({"secret": 1}))).await;
+        world.deliver("msg_2", &deleted("ada", 5)).await;
+        world.deliver("msg_3", &user("ada", 9)).await;
+        world.drain().await;
+        assert_eq!(world.inbox("msg_3").await.outcome.as_deref(), Some("tombstoned"));
+        for table in
+            ["user_profiles", "user_settings", "user_metadata", "email_addresses", "federated_identities", "user_roles"]
+        {
+            let rows = Stmt::new(&world.app.db.read, "select count(*) as n from ")
+                .sql(table)
+                .all(&world.app.db.read)
+                .await
+                .unwrap();
+            assert_eq!(rows[0].try_get::<i64>("", "n").unwrap(), 0, "{}: {table}", world.name);
+        }
+        assert_eq!(number(&world, "select count(*) as n from tombstone_addresses").await, 1);
+        let row = entity::users::Entity::find().one(&world.app.db.read).await.unwrap().unwrap();
+        assert_eq!((row.status.as_str(), row.email, row.first_name, row.version), ("deleted", None, None, None));
+        assert_eq!(row.deleted_at.unwrap().timestamp_millis(), 1_760_000_000_005);
+    }
+}
+
+/// Two replicas on one database share the work; a reader of the feed on each sees every number once, in order (P5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
+    for world in worlds(&[("sync.batch", "7".into()), ("sync.poll", "20ms".into())]).await {
+        if world.name != "postgres" {
+            continue;
+        }
+        let stop = CancellationToken::new();
+        let (one, two) = (world.app.worker(), world.app.worker());
+        let workers = [tokio::spawn(one.run(stop.clone())), tokio::spawn(two.run(stop.clone()))];
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (db, stop) = (world.app.db.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let mut seen = Vec::new();
+                    loop {
+                        let ended = stop.is_cancelled();
+                        let after = seen.last().copied().unwrap_or(0);
+                        let page = feed::read(&db.read, after, 50).await.unwrap();
+                        if page.is_empty() && ended {
+                            return seen;
+                        }
+                        seen.extend(page.iter().map(|entry| entry.seq));
+                    }
+                })
+            })
+            .collect();
+        for round in 0..30_u64 {
+            for person in 0..20_u64 {
+                world.deliver(&format!("msg_{round}_{person}"), &user(&format!("p{person}x{round}"), round)).await;
+            }
+        }
+        while number(&world, "select count(*) as n from inbox where state in ('pending', 'running')").await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stop.cancel();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), (1..=600).collect::<Vec<i64>>());
+        }
+        let claims = Stmt::new(&world.app.db.read, "select distinct finished_at from inbox")
+            .all(&world.app.db.read)
+            .await
+            .unwrap();
+        assert!(claims.len() > 10, "many batches");
+    }
+}
+
+/// A batch costs the same number of statements whatever its size, and a hundred persons land whole.
+#[tokio::test]
+async fn a_large_batch_lands_whole() {
+    for world in worlds(&[]).await {
+        for index in 0..600 {
+            world.deliver(&format!("msg_{index}"), &user(&format!("u{index}"), index)).await;
+        }
+        assert_eq!(world.drain().await, 600);
+        let emails: BTreeSet<String> = entity::users::Entity::find()
+            .all(&world.app.db.read)
+            .await
+            .unwrap()
+            .into_iter()
+            .filter_map(|row| row.email)
+            .collect();
+        assert_eq!(emails.len(), 600, "{}", world.name);
+    }
+}
