@@ -91,16 +91,20 @@ impl App {
         Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta })
     }
 
+    /// The configured instance, if one is.
+    pub fn instance(&self) -> Option<&str> {
+        Some(self.config.clerk.instance_id.as_str()).filter(|instance| !instance.is_empty())
+    }
+
     /// The worker of this process's sync, for [`Worker::run`] or [`Worker::drain`].
     pub fn worker(&self) -> Worker {
-        let instance = &self.config.clerk.instance_id;
         Worker {
             db: self.db.clone(),
             signals: self.signals.clone(),
             policy: self.policy.clone(),
             clock: self.clock.clone(),
             config: self.config.sync.clone(),
-            instance: (!instance.is_empty()).then(|| instance.clone()),
+            instance: self.instance().map(str::to_owned),
         }
     }
 

@@ -4,6 +4,7 @@ mod config;
 mod dev;
 mod fixtures;
 mod migrate;
+mod replay;
 mod send;
 mod serve;
 
@@ -35,6 +36,8 @@ enum Command {
     Dev(dev::Args),
     /// Sign event files and post them to a server
     Send(send::Args),
+    /// Plan stored events again
+    Replay(replay::Args),
     /// Bring the tables up to date, or say what is missing
     Migrate(migrate::Args),
     /// Show the effective configuration, secrets masked
@@ -54,6 +57,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args, config).await,
             Command::Dev(args) => dev::run(args, config).await,
             Command::Send(args) => send::run(args, config).await,
+            Command::Replay(args) => replay::run(args, config).await,
             Command::Migrate(args) => migrate::run(args, config).await,
             Command::Config => Ok(config::run(&config)),
         }

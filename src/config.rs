@@ -45,6 +45,13 @@ macro_rules! section {
         #[serde(deny_unknown_fields)]
         #[expect(missing_docs, reason = "config/default.toml documents every key")]
         pub struct $name { $($(#[$attr])* pub $field: $ty),* }
+
+        impl $name {
+            /// Every key with its value as text; a secret masks itself.
+            fn entries(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($field), format!("{:?}", self.$field))),*]
+            }
+        }
     };
 }
 

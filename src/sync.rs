@@ -6,5 +6,6 @@
 pub mod batch;
 pub mod commit;
 pub mod load;
+pub mod replay;
 pub mod worker;
 mod write;

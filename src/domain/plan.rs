@@ -92,6 +92,8 @@ pub struct Message {
     pub routing: Vec<String>,
     pub payload: Map<String, Value>,
     pub changed: Vec<String>,
+    /// `all`, or `state`: only caches and search look at it.
+    pub effects: &'static str,
     pub correlation_id: String,
     pub occurred_at: Option<Time>,
 }
@@ -180,6 +182,7 @@ impl Fold<'_> {
             routing: vec![format!("user:{}", account.id)],
             payload: Map::new(),
             changed,
+            effects: "all",
             correlation_id: event.correlation_id.clone(),
             occurred_at: event.occurred_at,
         };
@@ -196,6 +199,7 @@ impl Fold<'_> {
             routing: Vec::new(),
             payload: payload.as_object().cloned().unwrap_or_default(),
             changed: Vec::new(),
+            effects: "all",
             correlation_id: event.correlation_id.clone(),
             occurred_at: event.occurred_at,
         };

@@ -170,7 +170,7 @@ fn is_quiet(fold: &Fold<'_>, name: &str) -> bool {
 }
 
 /// Changed fields with `[before, after]`; private metadata masked. For a new row, every field that is not empty.
-fn diff(before: Option<&Account>, after: &Account) -> Map<String, Value> {
+pub fn diff(before: Option<&Account>, after: &Account) -> Map<String, Value> {
     let empty = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),

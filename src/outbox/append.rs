@@ -9,7 +9,7 @@ use crate::{
     domain::plan::Message,
 };
 
-const COLS: [Col; 10] = [
+const COLS: [Col; 11] = [
     Col("seq", Type::Int),
     Col("id", Type::Id),
     Col("event", Type::Text),
@@ -18,6 +18,7 @@ const COLS: [Col; 10] = [
     Col("routing", Type::Json),
     Col("payload", Type::Json),
     Col("changed", Type::Json),
+    Col("effects", Type::Text),
     Col("correlation_id", Type::Text),
     Col("occurred_at", Type::Time),
 ];
@@ -43,6 +44,7 @@ pub async fn append<'a>(
             Cell::Json(json!(message.routing)),
             Cell::Json(json!(message.payload)),
             Cell::Json(json!(message.changed)),
+            message.effects.into(),
             message.correlation_id.as_str().into(),
             message.occurred_at.into(),
         ]);
@@ -50,8 +52,8 @@ pub async fn append<'a>(
     if rows.is_empty() {
         return Ok(());
     }
-    Stmt::new(tx, "insert into outbox (seq, id, event, topic, subject, routing, payload, changed, correlation_id, occurred_at, created_at)
-            select seq, id, event, topic, subject, routing, payload, changed, correlation_id, occurred_at, ")
+    Stmt::new(tx, "insert into outbox (seq, id, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at)
+            select seq, id, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, ")
         .val(now)
         .sql(" from ")
         .rows(rows)

@@ -88,6 +88,7 @@ pub(super) fn admin_message(
         routing: Vec::new(),
         payload: payload.as_object().cloned().unwrap_or_default(),
         changed: Vec::new(),
+        effects: "all",
         correlation_id: correlation.to_owned(),
         occurred_at: None,
     }
