@@ -26,9 +26,10 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     let bare = Database::connect(postgres(config, &url, 1, "")).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
     bare.close().await?;
-    // What the sync writes it finds by key. A plan made while a table was still empty must not stay a scan.
-    let keyed = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan;";
-    let write = Database::connect(postgres(config, &url, config.max_connections, keyed)).await?;
+    // A plan made while a table was still empty must not be kept once it is large: batches are planned each for itself,
+    // by the sizes that the tables and the batch really have.
+    let fresh = "set plan_cache_mode = force_custom_plan;";
+    let write = Database::connect(postgres(config, &url, config.max_connections, fresh)).await?;
     let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
     let listen_pool = Some(read.get_postgres_connection_pool().clone());
     Ok(Db { write, read, listen_pool })

@@ -16,7 +16,7 @@ const OUTCOME: [Col; 5] = [
     Col("awaits", Type::Text),
 ];
 
-/// Of these rows, those that are still claimed by `claim` and running; locked until the transaction ends, so that
+/// Of these rows, those that are still claimed by `claim` (whatever ends `running` ends the claim); locked until the transaction ends, so that
 /// the rescuer cannot take one from under it.
 pub(in crate::sync) async fn still_mine(
     tx: &impl ConnectionTrait,
@@ -27,7 +27,7 @@ pub(in crate::sync) async fn still_mine(
     seqs.iter().for_each(|seq| rows.push(vec![Cell::Int(*seq)]));
     let found = Stmt::new(tx, "select inbox.seq from inbox join ")
         .rows(rows)
-        .sql(" on r.seq = inbox.seq where inbox.state = 'running' and inbox.claim = ")
+        .sql(" on r.seq = inbox.seq where inbox.claim = ")
         .val(claim)
         .dialect(" for update of inbox", "")
         .all(tx)
@@ -60,7 +60,7 @@ pub(in crate::sync) async fn finish(
         .val(duration_us)
         .sql(" from ")
         .rows(rows)
-        .sql(" where inbox.seq = r.seq and inbox.state = 'running' and inbox.claim = ")
+        .sql(" where inbox.seq = r.seq and inbox.claim = ")
         .val(claim)
         .exec(tx)
         .await
