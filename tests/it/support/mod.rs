@@ -1,3 +1,3 @@
 //! What the tests stand on.
 
-pub mod services;
+pub(crate) mod services;
