@@ -1,1 +1,229 @@
-//! The cache seam.
+//! The cache seam: JSON texts of users under string keys, each with the `rev` of the row it shows.
+//!
+//! The promise: **a key never answers an older row than was already answered for it.** Under a key stands a row, a
+//! deletion marker (5 minutes) or a lease (30 seconds), and whatever stands there may vanish at any time.
+//! - A miss leaves a lease. A row that was loaded after a miss is taken only while that lease stands, so it is at least
+//!   as new as everything answered before the lease was given. The latest lease wins: a load that began before somebody
+//!   else's miss cannot hide what they answered.
+//! - A holder of a replaced lease may have loaded a newer row than the holder of the latest. Its offer is refused, but
+//!   its rev stays with the lease as the least that is taken. Hence the rule for readers: **offer, then answer.**
+//! - Everything else goes by rev. At the same rev a deletion wins.
+//!
+//! What the seam cannot see, its callers owe: rows are loaded from one database, after the miss; a [`Lookup::Gone`] is an
+//! answer, not a reason to load; the sink loads and writes without dwelling between the two (its write needs no lease, so
+//! a row that it held while a newer one was filled, answered and evicted would come back until its next message).
+//! Readers in one process share one load a key: of readers that miss together only the last one's offer is taken, and
+//! some ten that keep missing on their own keep each other from being taken for seconds.
+
+mod local;
+mod redis;
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{clock::Clock, config};
+
+pub use self::{local::Local, redis::Redis};
+
+/// How long a reader may take from its miss to its offer.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a deletion keeps older rows out.
+const MARKER: Duration = Duration::from_secs(300);
+
+/// The cache. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Cache {
+    /// In this process.
+    Local(Local),
+    /// In Redis, shared by all replicas.
+    Redis(Redis),
+}
+
+/// The cache cannot answer. The text names no key, value or address; everything but `Address` may pass by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// `redis.url` cannot be used. Only [`Cache::new`] says so.
+    #[error("redis.url is not the address of a Redis server")]
+    Address,
+    /// It failed within the last two seconds and was not asked. Not worth a log line: the failure itself was told.
+    #[error("the cache failed a moment ago and is left alone")]
+    Unavailable,
+    /// It did not answer within a second.
+    #[error("the cache does not answer in time")]
+    TimedOut,
+    /// It cannot be reached or refuses.
+    // No `#[source]`: the driver's errors quote the replies they stumble over, and those are people's rows.
+    #[error("the cache failed: {0}")]
+    Failed(String),
+}
+
+/// The JSON text of a user. `Debug` tells only how long it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Arc<str>);
+
+/// What stands under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// A row.
+    Hit {
+        /// The outbox seq that last wrote it.
+        rev: i64,
+        /// The row.
+        json: Json,
+    },
+    /// The row was deleted a short while ago.
+    Gone {
+        /// The rev that the deletion was told with.
+        rev: i64,
+    },
+    /// Nothing. Load the row, offer it with [`Cache::fill`], then answer it.
+    Miss(Lease),
+}
+
+/// The right to offer a row after a miss.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    key: String,
+    token: Uuid,
+}
+
+/// What a sink writes under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// As in [`Cache::put`] and [`Cache::remove`]. Never negative.
+    pub rev: i64,
+    /// The row; `None` removes it.
+    pub json: Option<Json>,
+}
+
+impl Cache {
+    /// Redis where `redis.url` is set, else memory of this process. Connects on first use; call it within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`CacheError::Address`].
+    pub fn new(cache: &config::Cache, redis: &config::Redis, clock: Clock) -> Result<Self, CacheError> {
+        if redis.url.is_empty() {
+            return Ok(Self::Local(Local::new(cache, clock)));
+        }
+        Redis::new(cache, redis, clock).map(Self::Redis)
+    }
+
+    /// What stands under `key`. A miss leaves a lease there, in the place of another reader's.
+    ///
+    /// # Errors
+    /// When the cache cannot answer; then answer from the database and offer nothing.
+    pub async fn get(&self, key: &str) -> Result<Lookup, CacheError> {
+        match self {
+            Self::Local(local) => Ok(local.get(key)),
+            Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    /// Offers the row that was loaded after a miss, before it is answered. `Ok(false)`: refused, because neither the lease
+    /// nor a row of the same or a lower `rev` stands under the key, or something newer is known.
+    ///
+    /// `None` says that there is no row: nothing is stored, a lease or a row up to `rev` goes, and a deletion marker stays
+    /// as that of the higher rev. `rev` is then that of the emptied row, or, where no row is left, the outbox head of the
+    /// snapshot that was read.
+    ///
+    /// # Errors
+    /// When the cache cannot answer. The row can be answered all the same.
+    pub async fn fill(&self, lease: Lease, rev: i64, json: Option<Json>) -> Result<bool, CacheError> {
+        match self {
+            Self::Local(local) => Ok(local.fill(&lease, rev, json)),
+            Self::Redis(redis) => redis.fill(&lease, rev, json).await,
+        }
+    }
+
+    /// Writes a row with its `rev`. `Ok(false)`: refused, because a higher rev is known, or a deletion of the same.
+    ///
+    /// # Errors
+    /// When the cache cannot answer; it may have been written.
+    pub async fn put(&self, key: &str, rev: i64, json: impl Into<Json>) -> Result<bool, CacheError> {
+        self.put_one(Entry { key: key.to_owned(), rev, json: Some(json.into()) }).await
+    }
+
+    /// Leaves a deletion marker. `rev` is that of the emptied row, or, where no row is left, the outbox head of the
+    /// snapshot that was read. `Ok(false)`: refused, because a higher rev is known.
+    ///
+    /// # Errors
+    /// When the cache cannot answer; it may have been removed.
+    pub async fn remove(&self, key: &str, rev: i64) -> Result<bool, CacheError> {
+        self.put_one(Entry { key: key.to_owned(), rev, json: None }).await
+    }
+
+    async fn put_one(&self, entry: Entry) -> Result<bool, CacheError> {
+        Ok(self.put_many(&[entry]).await?.first() == Some(&true))
+    }
+
+    /// Puts and removes, in order, in one round trip; how many is the caller's to bound. Tells of each whether it was taken.
+    ///
+    /// # Errors
+    /// When the cache cannot answer; then any of them may have been written.
+    pub async fn put_many(&self, entries: &[Entry]) -> Result<Vec<bool>, CacheError> {
+        match self {
+            Self::Local(local) => Ok(entries.iter().map(|entry| local.write(entry)).collect()),
+            Self::Redis(_) if entries.is_empty() => Ok(Vec::new()),
+            Self::Redis(redis) => redis.write(entries).await,
+        }
+    }
+
+    /// Drops whatever stands under `key`, as want of memory might at any time.
+    ///
+    /// # Errors
+    /// When the cache cannot answer.
+    pub async fn evict(&self, key: &str) -> Result<(), CacheError> {
+        match self {
+            Self::Local(local) => local.evict(key),
+            Self::Redis(redis) => redis.evict(key).await?,
+        }
+        Ok(())
+    }
+
+    /// Drops everything of ours. What others write meanwhile may stay.
+    ///
+    /// # Errors
+    /// When the cache stops answering on the way; part of it is then dropped.
+    pub async fn clear(&self) -> Result<(), CacheError> {
+        match self {
+            Self::Local(local) => local.clear(),
+            Self::Redis(redis) => redis.clear().await?,
+        }
+        Ok(())
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), CacheError> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Redis(redis) => redis.ping().await,
+        }
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Json {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Deref for Json {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.0.len())
+    }
+}

@@ -62,7 +62,11 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let clock = Clock::system();
     let selection = selection(&args, clock.now())?;
     let app = App::connect(config, clock, true).await?;
-    if args.how.dry_run { dry_run(&app, &selection, args.how.json).await } else { replay(&app, &selection, &args.how).await }
+    if args.how.dry_run {
+        dry_run(&app, &selection, args.how.json).await
+    } else {
+        replay(&app, &selection, &args.how).await
+    }
 }
 
 fn selection(args: &Args, now: Time) -> anyhow::Result<Selection> {
@@ -79,7 +83,8 @@ fn since(text: &str, now: Time) -> anyhow::Result<Time> {
     if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let back = humantime::parse_duration(text).with_context(|| format!("--since: {text:?} is neither a time nor a duration"))?;
+    let back = humantime::parse_duration(text)
+        .with_context(|| format!("--since: {text:?} is neither a time nor a duration"))?;
     Ok(now - chrono::Duration::from_std(back)?)
 }
 
@@ -98,7 +103,9 @@ async fn dry_run(app: &App, selection: &Selection, as_json: bool) -> anyhow::Res
         for (clerk_id, diff) in found.diffs {
             match as_json {
                 true => println!("{}", json!({"clerk_id": clerk_id, "diff": diff})),
-                false => diff.iter().for_each(|(field, pair)| println!("  {clerk_id}  {field}: {} -> {}", pair[0], pair[1])),
+                false => {
+                    diff.iter().for_each(|(field, pair)| println!("  {clerk_id}  {field}: {} -> {}", pair[0], pair[1]))
+                }
             }
         }
     }

@@ -127,7 +127,10 @@ impl Clerk {
         let identity = Identity { provider: "google".into(), subject: format!("g{index}") };
         // One of them Clerk lets two people have at once, as after a provider was set up anew.
         let shared = index == 2;
-        let holder = self.users.iter().find(|(other, user)| (!shared || **other == person) && user.identities.contains(&identity));
+        let holder = self
+            .users
+            .iter()
+            .find(|(other, user)| (!shared || **other == person) && user.identities.contains(&identity));
         let holder = holder.map(|(holder, _)| *holder);
         if let Some(holder) = holder {
             self.edit(holder, |user| user.identities.retain(|held| *held != identity));

@@ -50,10 +50,17 @@ struct Row {
 /// # Errors
 /// What the database says.
 pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Result<Option<Page>, DbErr> {
-    let mut find = Stmt::new(&db.read, "select seq, svix_id, event_type, body, instance_id, occurred_at from inbox
-            where state <> 'running' and seq > ")
-        .val(after);
-    let texts = [(" and svix_id = ", &selection.svix_id), (" and event_type = ", &selection.event_type), (" and state = ", &selection.state)];
+    let mut find = Stmt::new(
+        &db.read,
+        "select seq, svix_id, event_type, body, instance_id, occurred_at from inbox
+            where state <> 'running' and seq > ",
+    )
+    .val(after);
+    let texts = [
+        (" and svix_id = ", &selection.svix_id),
+        (" and event_type = ", &selection.event_type),
+        (" and state = ", &selection.state),
+    ];
     for (clause, value) in texts {
         if let Some(value) = value {
             find = find.sql(clause).val(value.as_str());
@@ -64,7 +71,14 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
     }
     let rows: Vec<Row> = find.sql(" order by seq limit ").val(i64::from(limit)).all_as(&db.read).await?;
     let Some(last) = rows.last().map(|row| row.seq) else { return Ok(None) };
-    let stored = |Row { seq, svix_id, event_type, body, instance_id, occurred_at }| Stored { seq, svix_id, event_type, body, instance_id, occurred_at };
+    let stored = |Row { seq, svix_id, event_type, body, instance_id, occurred_at }| Stored {
+        seq,
+        svix_id,
+        event_type,
+        body,
+        instance_id,
+        occurred_at,
+    };
     Ok(Some(Page { rows: rows.into_iter().map(stored).collect(), last }))
 }
 
@@ -75,14 +89,17 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
 pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<u64, DbErr> {
     let mut rows = Rows::new(&[Col("seq", Type::Int)]);
     page.rows.iter().for_each(|row| rows.push(vec![Cell::Int(row.seq)]));
-    Stmt::new(&db.write, "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
-            attempts = 0, finished_at = null, available_at = ")
-        .val(now)
-        .sql(" where state <> 'running' and seq in (select seq from ")
-        .rows(rows)
-        .sql(")")
-        .exec(&db.write)
-        .await
+    Stmt::new(
+        &db.write,
+        "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
+            attempts = 0, finished_at = null, available_at = ",
+    )
+    .val(now)
+    .sql(" where state <> 'running' and seq in (select seq from ")
+    .rows(rows)
+    .sql(")")
+    .exec(&db.write)
+    .await
 }
 
 /// What a replay would do: each event's end, and each person's changed fields.
@@ -98,16 +115,28 @@ pub struct DryRun {
 ///
 /// # Errors
 /// What the database says.
-pub async fn dry_run(db: &Db, page: Page, policy: &Policy, clock: &Clock, instance: Option<&str>) -> Result<DryRun, DbErr> {
+pub async fn dry_run(
+    db: &Db,
+    page: Page,
+    policy: &Policy,
+    clock: &Clock,
+    instance: Option<&str>,
+) -> Result<DryRun, DbErr> {
     let events: Vec<Event> = page.rows.into_iter().map(|row| decode(row, instance)).collect();
     let tx = db.begin_commit().await?;
     let world = load::world(&tx, &events).await?;
     let planned = plan(world, &events, policy, clock.now(), &mut || clock.new_id());
     tx.rollback().await?;
-    let id = |seq: i64| events.iter().find(|event| event.seq == seq).map(|event| event.correlation_id.clone()).unwrap_or_default();
+    let id = |seq: i64| {
+        events.iter().find(|event| event.seq == seq).map(|event| event.correlation_id.clone()).unwrap_or_default()
+    };
     Ok(DryRun {
         outcomes: planned.outcomes.into_iter().map(|(seq, outcome)| (id(seq), outcome)).collect(),
-        diffs: planned.accounts.iter().map(|change| (change.after.clerk_id.clone(), diff(change.before.as_ref(), &change.after))).collect(),
+        diffs: planned
+            .accounts
+            .iter()
+            .map(|change| (change.after.clerk_id.clone(), diff(change.before.as_ref(), &change.after)))
+            .collect(),
     })
 }
 

@@ -1,0 +1,210 @@
+//! The cache in Redis, shared by all replicas.
+//!
+//! A key's value is one text: a letter (`R` row, `G` gone, `L` lease), 19 digits (the rev; of a lease the highest rev
+//! offered by holders of replaced leases), and the JSON or the lease's token. Revs are compared as texts of equal length,
+//! because a number in Lua loses digits beyond 2^53.
+//!
+//! Invariant: every decision that depends on what stands under a key is one script, so it is atomic.
+
+mod link;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{Cmd, FromRedisValue, Script, ScriptInvocation};
+
+use self::link::Link;
+use super::{CacheError, Entry, Json, LEASE, Lease, Lookup, MARKER};
+use crate::{clock::Clock, config};
+
+/// How many keys one step of `clear` looks at, about.
+const STEP: usize = 500;
+
+/// ARGV: token, lifetime of the lease. Answers the row or marker, or nil and leaves a lease.
+const LOOK: &str = "
+local held = redis.call('GET', KEYS[1])
+local floor = '0000000000000000000'
+if held then
+  local kind = string.sub(held, 1, 1)
+  if kind == 'R' or kind == 'G' then return held end
+  if kind == 'L' then floor = string.sub(held, 2, 20) end
+end
+redis.call('SET', KEYS[1], 'L' .. floor .. ARGV[1], 'PX', ARGV[2])
+return false";
+
+/// ARGV: token, lifetime of a row, the row as it is to be stored (any letter but `R`: there is none). Answers 1 if taken.
+const FILL: &str = "
+local held = redis.call('GETRANGE', KEYS[1], 0, 51)
+local kind, stored = string.sub(held, 1, 1), string.sub(held, 2, 20)
+local none, rev = string.sub(ARGV[3], 1, 1) ~= 'R', string.sub(ARGV[3], 2, 20)
+local taken = false
+if kind == 'L' then
+  local own = string.sub(held, 21) == ARGV[1]
+  if none then
+    redis.call('UNLINK', KEYS[1])
+    return own and 1 or 0
+  end
+  taken = own and rev >= stored
+  if not own and rev > stored then redis.call('SETRANGE', KEYS[1], 1, rev) end
+elseif kind == 'R' then
+  taken = rev >= stored
+elseif kind == 'G' then
+  taken = rev > stored and not none
+  if rev > stored and none then redis.call('SETRANGE', KEYS[1], 1, rev) end
+end
+if not taken then return 0 end
+if none then
+  redis.call('UNLINK', KEYS[1])
+else
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
+end
+return 1";
+
+/// ARGV: lifetime of a row, lifetime of a marker, then what to store under each key. Answers 1 or 0 for each.
+const WRITE: &str = "
+local taken = {}
+for i, key in ipairs(KEYS) do
+  local value = ARGV[i + 2]
+  local kind, rev = string.sub(value, 1, 1), string.sub(value, 2, 20)
+  local head = redis.call('GETRANGE', key, 0, 19)
+  local stored = string.sub(head, 2)
+  if head == '' or rev > stored or (rev == stored and not (kind == 'R' and string.sub(head, 1, 1) == 'G')) then
+    redis.call('SET', key, value, 'PX', kind == 'R' and ARGV[1] or ARGV[2])
+    taken[i] = 1
+  else
+    taken[i] = 0
+  end
+end
+return taken";
+
+/// The cache in Redis. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct Redis(Arc<Shared>);
+
+struct Shared {
+    link: Link,
+    prefix: String,
+    ttl: u64,
+    clock: Clock,
+    look: Script,
+    fill: Script,
+    write: Script,
+}
+
+impl Redis {
+    pub(super) fn new(cache: &config::Cache, redis: &config::Redis, clock: Clock) -> Result<Self, CacheError> {
+        let link = Link::new(redis.url.expose())?;
+        // The public stream shares the prefix; `clear` must not reach it.
+        let prefix = format!("{}:cache:", redis.prefix);
+        let ttl = millis(cache.ttl);
+        let [look, fill, write] = [LOOK, FILL, WRITE].map(Script::new);
+        Ok(Self(Arc::new(Shared { link, prefix, ttl, clock, look, fill, write })))
+    }
+
+    pub(super) async fn get(&self, key: &str) -> Result<Lookup, CacheError> {
+        let token = self.0.clock.new_id();
+        let mut call = self.0.look.key(self.key(key));
+        call.arg(token.simple().to_string()).arg(millis(LEASE));
+        let held: Option<String> = self.run(&call).await?;
+        match held {
+            None => Ok(Lookup::Miss(Lease { key: key.to_owned(), token })),
+            Some(held) => answer(&held).ok_or_else(|| CacheError::Failed("an entry is not ours".to_owned())),
+        }
+    }
+
+    pub(super) async fn fill(&self, lease: &Lease, rev: i64, json: Option<Json>) -> Result<bool, CacheError> {
+        let value = json.map_or_else(|| head('-', rev), |json| head('R', rev) + &json);
+        let mut call = self.0.fill.key(self.key(&lease.key));
+        call.arg(lease.token.simple().to_string()).arg(self.0.ttl).arg(value);
+        self.run(&call).await
+    }
+
+    pub(super) async fn write(&self, entries: &[Entry]) -> Result<Vec<bool>, CacheError> {
+        let mut call = self.0.write.arg(self.0.ttl);
+        call.arg(millis(MARKER));
+        for entry in entries {
+            call.key(self.key(&entry.key));
+            call.arg(entry.json.as_ref().map_or_else(|| head('G', entry.rev), |json| head('R', entry.rev) + json));
+        }
+        self.run(&call).await
+    }
+
+    pub(super) async fn evict(&self, key: &str) -> Result<(), CacheError> {
+        let mut call = redis::cmd("UNLINK");
+        call.arg(self.key(key));
+        self.send(&call).await
+    }
+
+    pub(super) async fn clear(&self) -> Result<(), CacheError> {
+        let pattern = literal(&self.0.prefix) + "*";
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
+            let (next, keys): (u64, Vec<Vec<u8>>) = self.send(&scan).await?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(keys);
+                self.send::<()>(&unlink).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), CacheError> {
+        self.send(&redis::cmd("PING")).await
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, CacheError> {
+        self.0.link.ask(|mut link| async move { call.invoke_async(&mut link).await }).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, call: &Cmd) -> Result<T, CacheError> {
+        self.0.link.ask(|mut link| async move { call.query_async(&mut link).await }).await
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.0.prefix)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("prefix", &self.0.prefix).finish_non_exhaustive()
+    }
+}
+
+fn head(kind: char, rev: i64) -> String {
+    format!("{kind}{:019}", rev.max(0))
+}
+
+fn answer(held: &str) -> Option<Lookup> {
+    let rev = held.get(1..20)?.parse().ok()?;
+    match held.get(..1)? {
+        "R" => Some(Lookup::Hit { rev, json: held.get(20..)?.into() }),
+        "G" => Some(Lookup::Gone { rev }),
+        _ => None,
+    }
+}
+
+/// A pattern for SCAN that matches `text` and nothing else.
+fn literal(text: &str) -> String {
+    text.chars().flat_map(|c| [matches!(c, '*' | '?' | '[' | ']' | '\\').then_some('\\'), Some(c)]).flatten().collect()
+}
+
+/// For PX, which refuses 0 and what no clock reaches.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 42)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(literal(r"a*b[c]\?"), r"a\*b\[c\]\\\?");
+    }
+}
