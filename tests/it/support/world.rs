@@ -1,17 +1,16 @@
 //! A database of its own with the real receipt and sync over it, driven step by step: no timers, no sleeps.
 
 use clerk_sync::{
-    app::App,
+    app::{App, Role, Running},
     clerk::envelope,
     clock::Clock,
     config::{self, Config, Secret},
-    db::Stmt,
     inbox::receive::{Accepted, Receipt, Receiver, receiver},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::services;
+use super::{process::SECRET, services};
 
 /// One of the two databases, empty.
 pub(crate) struct World {
@@ -53,6 +52,8 @@ impl World {
     ) -> Self {
         let mut config = config(overrides);
         config.database.url = Secret::from(url);
+        config.clerk.signing_secret = Secret::from(SECRET);
+        config.server.port = 0;
         config.database.max_connections = 4;
         config.database.max_read_connections = 4;
         let app = App::connect(config, Clock::system(), true).await.unwrap();
@@ -75,10 +76,9 @@ impl World {
         self.app.worker().drain().await.unwrap()
     }
 
-    /// The rows of a query whose one column is JSON text.
-    pub(crate) async fn json_rows(&self, sql: &'static str) -> Vec<Value> {
-        let rows = Stmt::new(&self.app.db.read, sql).all(&self.app.db.read).await.unwrap();
-        rows.iter().map(|row| serde_json::from_str(&row.try_get::<String>("", "j").unwrap()).unwrap()).collect()
+    /// The whole process, listening on a free port.
+    pub(crate) async fn serve(&self) -> Running {
+        self.app.clone().start(&Role::ALL.into()).await.unwrap()
     }
 
     /// The inbox row of a delivery.
