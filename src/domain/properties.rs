@@ -1,7 +1,7 @@
 //! P3 for people, on the pure plan: histories as Clerk's world allows them, shuffled, duplicated and cut into
 //! batches, end in the tables that an oracle reads off the history itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -77,8 +77,8 @@ impl Clerk {
         if self.gone.contains(&person) {
             return;
         }
-        if !self.users.contains_key(&person) {
-            self.users.insert(person, User { clerk_id: name(person), ..User::default() });
+        if let Entry::Vacant(new) = self.users.entry(person) {
+            new.insert(User { clerk_id: name(person), ..User::default() });
             self.emit(person);
         }
         match act {

@@ -8,7 +8,8 @@ const URL_MAX: usize = 4096;
 /// Empties what is not valid; answers the names of the emptied fields, sorted, each once.
 pub fn validate(user: &mut User) -> Vec<&'static str> {
     let mut emptied = Vec::new();
-    let texts: [(&'static str, &mut Option<String>, fn(&str) -> bool); 6] = [
+    type Check<'a> = (&'static str, &'a mut Option<String>, fn(&str) -> bool);
+    let texts: [Check<'_>; 6] = [
         ("external_id", &mut user.external_id, text),
         ("username", &mut user.username, text),
         ("first_name", &mut user.first_name, text),

@@ -66,7 +66,7 @@ async fn load(url: String, counter: Arc<AtomicU64>, acknowledged: Arc<Mutex<Ackn
             let newest = acknowledged.newest.entry(user).or_default();
             *newest = (*newest).max(version);
         }
-        if version % 9 == 0 {
+        if version.is_multiple_of(9) {
             let _ = post(&client, &url, &id, &body).await;
         }
     }
