@@ -1,9 +1,12 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod config;
+mod dead_letters;
 mod dev;
 mod fixtures;
+mod inbox;
 mod migrate;
+mod reindex;
 mod replay;
 mod send;
 mod serve;
@@ -36,6 +39,12 @@ enum Command {
     Dev(dev::Args),
     /// Sign event files and post them to a server
     Send(send::Args),
+    /// What was delivered, and what became of it
+    Inbox(inbox::Args),
+    /// Changes that a sink refused for good
+    DeadLetters(dead_letters::Args),
+    /// Build search and cache anew from the database
+    Reindex(reindex::Args),
     /// Plan stored events again
     Replay(replay::Args),
     /// Bring the tables up to date, or say what is missing
@@ -57,6 +66,9 @@ impl Cli {
             Command::Serve(args) => serve::run(args, config).await,
             Command::Dev(args) => dev::run(args, config).await,
             Command::Send(args) => send::run(args, config).await,
+            Command::Inbox(args) => inbox::run(args, config).await,
+            Command::DeadLetters(args) => dead_letters::run(args, config).await,
+            Command::Reindex(args) => reindex::run(args, config).await,
             Command::Replay(args) => replay::run(args, config).await,
             Command::Migrate(args) => migrate::run(args, config).await,
             Command::Config => Ok(config::run(&config)),

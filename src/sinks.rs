@@ -8,13 +8,54 @@ pub mod search;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::DbErr;
+use serde_json::Value;
 
+use self::{cache::CacheSink, search::SearchSink};
 use crate::{
     db::Db,
     domain::Account,
-    outbox::feed::Entry,
+    outbox::{
+        feed::Entry,
+        relay::{Sink as _, Transient},
+    },
     sync::load::accounts,
 };
+
+/// The state sinks of a process.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Sinks {
+    pub cache: CacheSink,
+    pub search: SearchSink,
+}
+
+impl Sinks {
+    /// Hands a dead letter's subject to its sink again, as its rows are now. Answers whether it was refused once more.
+    ///
+    /// # Errors
+    /// When the sink does not answer, or is not in use any more.
+    pub async fn redeliver(&self, dead: &entity::dead_letters::Model) -> Result<bool, Transient> {
+        let entry = Entry {
+            seq: dead.seq,
+            event: dead.event.clone(),
+            topic: "users".into(),
+            subject: dead.subject.clone(),
+            routing: Value::Null,
+            payload: Value::Null,
+            changed: Value::Null,
+            effects: "state".into(),
+            correlation_id: None,
+            occurred_at: None,
+            created_at: dead.created_at,
+        };
+        let refused = match dead.sink.as_str() {
+            sink if sink == self.search.name() => self.search.deliver(&[entry]).await?,
+            sink if sink == self.cache.name() => self.cache.deliver(&[entry]).await?,
+            sink => return Err(Transient(format!("{sink} is not in use; discard the dead letter"))),
+        };
+        Ok(!refused.is_empty())
+    }
+}
 
 /// The present rows of everybody whom the entries are about, deleted ones as the emptied rows they are; each with the
 /// entries (by index) that brought it up. Coalesced: one a person.

@@ -11,7 +11,7 @@ pub(crate) const STEP: Step = Step {
             svix_id text not null unique,
             event_type text not null,
             subject text,
-            user_ids {json} not null,
+            user_ids {text_json} not null,
             body {bytes},
             instance_id text,
             occurred_at {time},

@@ -32,7 +32,7 @@ pub(crate) const STEP: Step = Step {
             actor text not null,
             action text not null,
             subject text not null,
-            diff {json} not null,
+            diff {text_json} not null,
             correlation_id text,
             at {time} not null
         )",

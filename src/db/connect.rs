@@ -28,7 +28,8 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     bare.close().await?;
     // A plan made while a table was still empty must not be kept once it is large: batches are planned each for itself,
     // by the sizes that the tables and the batch really have.
-    let fresh = "set plan_cache_mode = force_custom_plan;";
+    // Durability is ours to promise, whatever the server's default is.
+    let fresh = "set plan_cache_mode = force_custom_plan; set synchronous_commit = on;";
     let write = Database::connect(postgres(config, &url, config.max_connections, fresh)).await?;
     let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
     let listen_pool = Some(read.get_postgres_connection_pool().clone());
@@ -65,7 +66,11 @@ fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
 fn postgres(config: &config::Database, url: &str, connections: u32, setup: &'static str) -> ConnectOptions {
     let mut options = options(config, url, connections);
     // `public` stays on the path for pg_trgm where a database already had it there.
-    let setup = format!("set search_path = {}, public; set timezone = 'UTC'; {setup}", config.schema);
+    // READ COMMITTED, whatever the database's default is: what is read under the commit lock must be what was committed last.
+    let setup = format!(
+        "set search_path = {}, public; set timezone = 'UTC'; set default_transaction_isolation = 'read committed'; {setup}",
+        config.schema
+    );
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let setup = setup.clone();
         pool.after_connect(move |connection, _| {

@@ -16,7 +16,10 @@ pub enum Type {
     Bool,
     /// Bytes that are UTF-8 (bodies are JSON).
     Bytes,
+    /// JSON that SQL may look into.
     Json,
+    /// JSON that is only carried.
+    TextJson,
     Id,
     Time,
 }
@@ -117,6 +120,7 @@ impl Rows {
     fn render_unnest(self, sql: &mut String, values: &mut Vec<Value>) {
         let names = self.cols.iter().map(|Col(name, ty)| match ty {
             Type::Json => format!("\"{name}\"::jsonb as \"{name}\""),
+            Type::TextJson => format!("\"{name}\"::json as \"{name}\""),
             Type::Bytes => format!("nullif(\"{name}\", ''::bytea) as \"{name}\""),
             _ => format!("\"{name}\""),
         });
@@ -127,7 +131,7 @@ impl Rows {
         }
         for (index, (column, Col(_, ty))) in columns.into_iter().zip(self.cols).enumerate() {
             let cast = match ty {
-                Type::Text | Type::Json => "::text::text[]",
+                Type::Text | Type::Json | Type::TextJson => "::text::text[]",
                 Type::Int => "::text::bigint[]",
                 Type::Bool => "::text::boolean[]",
                 Type::Bytes => "::bytea[]",
@@ -195,12 +199,15 @@ fn array_literal(column: &[Cell]) -> String {
 
 fn quote(text: &str, literal: &mut String) {
     literal.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            literal.push('\\');
-        }
-        literal.push(c);
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '\\']) {
+        let (plain, special) = rest.split_at(at);
+        literal.push_str(plain);
+        literal.push('\\');
+        literal.push_str(&special[..1]);
+        rest = &special[1..];
     }
+    literal.push_str(rest);
     literal.push('"');
 }
 

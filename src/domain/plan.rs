@@ -108,7 +108,13 @@ pub struct Wake {
 }
 
 /// Folds the events, in their order, through the loaded state.
-pub fn plan(world: World, events: &[Event], policy: &Policy, now: Time, ids: &mut dyn FnMut() -> Uuid) -> Plan {
+pub fn plan<'a>(
+    world: World,
+    events: impl IntoIterator<Item = &'a Event>,
+    policy: &Policy,
+    now: Time,
+    ids: &mut dyn FnMut() -> Uuid,
+) -> Plan {
     let mut fold = Fold {
         world,
         policy,

@@ -158,7 +158,7 @@ const COLS: [Col; 9] = [
     Col("svix_id", Type::Text),
     Col("event_type", Type::Text),
     Col("subject", Type::Text),
-    Col("user_ids", Type::Json),
+    Col("user_ids", Type::TextJson),
     Col("body", Type::Bytes),
     Col("instance_id", Type::Text),
     Col("occurred_at", Type::Time),

@@ -61,6 +61,14 @@ pub async fn list(db: &Db, all: bool, limit: u64) -> Result<Vec<entity::dead_let
     find.all(&db.read).await
 }
 
+/// One dead letter.
+///
+/// # Errors
+/// What the database says.
+pub async fn find(db: &Db, id: Uuid) -> Result<Option<entity::dead_letters::Model>, DbErr> {
+    Stmt::new(&db.read, "select * from dead_letters where id = ").val(id).one_as(&db.read).await
+}
+
 /// Ends an open dead letter as `retried` or `discarded`. Answers whether it was open.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub async fn process(context: &Context<'_>, claim: &str, batch: Vec<Tried>) -> C
     let mut todo = vec![batch];
     let mut tries = 0;
     while let Some(batch) = todo.pop() {
-        let events: Vec<Event> = batch.iter().map(|(event, _)| event.clone()).collect();
+        let events: Vec<&Event> = batch.iter().map(|(event, _)| event).collect();
         match commit(context.db, claim, &events, context.policy, context.clock).await {
             Ok(done) => {
                 tries = 0;

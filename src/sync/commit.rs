@@ -1,6 +1,8 @@
 //! One transaction a batch: the commit lock, the rows that are still ours, the loaded state, the plan, its rows, the
 //! events' end. All of it or nothing (P2).
 
+use std::collections::HashSet;
+
 use sea_orm::DbErr;
 
 use crate::{
@@ -40,7 +42,7 @@ pub enum CommitError {
 pub async fn commit(
     db: &Db,
     claim: &str,
-    events: &[Event],
+    events: &[&Event],
     policy: &Policy,
     clock: &Clock,
 ) -> Result<Committed, CommitError> {
@@ -48,14 +50,15 @@ pub async fn commit(
     let started = std::time::Instant::now();
     let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
     let mine = write::inbox::still_mine(&tx, claim, &seqs).await?;
-    let events: Vec<Event> = events.iter().filter(|event| mine.contains(&event.seq)).cloned().collect();
+    let mine: HashSet<i64> = mine.into_iter().collect();
+    let events: Vec<&Event> = events.iter().copied().filter(|event| mine.contains(&event.seq)).collect();
     if events.is_empty() {
         tx.rollback().await?;
         return Ok(Committed::default());
     }
     let now = clock.now();
     let world = load::world(&tx, &events).await?;
-    let planned: Plan = plan(world, &events, policy, now, &mut || clock.new_id());
+    let planned: Plan = plan(world, events.iter().copied(), policy, now, &mut || clock.new_id());
     write::plan(&tx, &planned, policy, clock, now).await?;
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);

@@ -25,7 +25,7 @@ use crate::{
 ///
 /// # Errors
 /// What the database says.
-pub async fn world(tx: &impl ConnectionTrait, events: &[Event]) -> Result<World, DbErr> {
+pub async fn world(tx: &impl ConnectionTrait, events: &[&Event]) -> Result<World, DbErr> {
     let mut world = World::new(head(tx).await?);
     let subjects: BTreeSet<String> =
         events.iter().filter_map(|event| event.change.subject()).map(str::to_owned).collect();
@@ -143,7 +143,7 @@ async fn conflicts(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<
 }
 
 /// Everybody in whose rows stands a verified address of the events, or an identity of the events or of their subjects.
-async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[Event]) -> Result<BTreeSet<String>, DbErr> {
+async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[&Event]) -> Result<BTreeSet<String>, DbErr> {
     let mut addresses = BTreeSet::new();
     let mut identities: BTreeSet<Identity> = world
         .persons()

@@ -124,7 +124,7 @@ pub async fn dry_run(
 ) -> Result<DryRun, DbErr> {
     let events: Vec<Event> = page.rows.into_iter().map(|row| decode(row, instance)).collect();
     let tx = db.begin_commit().await?;
-    let world = load::world(&tx, &events).await?;
+    let world = load::world(&tx, &events.iter().collect::<Vec<_>>()).await?;
     let planned = plan(world, &events, policy, clock.now(), &mut || clock.new_id());
     tx.rollback().await?;
     let id = |seq: i64| {

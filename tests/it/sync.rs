@@ -78,9 +78,11 @@ async fn a_lost_lease_is_left_out_of_the_commit() {
         let decode = |rows: Vec<clerk_sync::inbox::claim::Claimed>| {
             rows.into_iter().map(|row| clerk_sync::clerk::decode::decode(row.stored, None)).collect::<Vec<_>>()
         };
-        let none = commit(&app.db, "slow", &decode(slow), &app.policy, &app.clock).await.unwrap();
+        let none =
+            commit(&app.db, "slow", &decode(slow).iter().collect::<Vec<_>>(), &app.policy, &app.clock).await.unwrap();
         assert!(none.outcomes.is_empty(), "{}: what is no longer ours is not applied", world.name);
-        let done = commit(&app.db, "fast", &decode(fast), &app.policy, &app.clock).await.unwrap();
+        let done =
+            commit(&app.db, "fast", &decode(fast).iter().collect::<Vec<_>>(), &app.policy, &app.clock).await.unwrap();
         assert_eq!(done.outcomes.len(), 1);
         assert_eq!(number(&world, "select count(*) as n from users").await, 1);
         assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 1, "a crash counts as a failure");

@@ -38,7 +38,7 @@ const AUDIT: [Col; 5] = [
     Col("actor", Type::Text),
     Col("action", Type::Text),
     Col("subject", Type::Text),
-    Col("diff", Type::Json),
+    Col("diff", Type::TextJson),
     Col("correlation_id", Type::Text),
 ];
 const DIGEST: [Col; 2] = [Col("id", Type::Id), Col("digest", Type::Text)];
