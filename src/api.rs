@@ -53,22 +53,22 @@ pub struct ApiState {
 /// The routes of a process, by the roles it has.
 pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
     let limit = state.config.api.request_timeout;
-    let mut router = Router::new()
+    let within = |router: Router<ApiState>, limit: Duration| router.layer(from_fn_with_state(limit, hygiene::within));
+    let probes = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show));
+    let mut router = within(probes, limit);
     if receive {
-        router = router.route("/webhooks/clerk", webhooks::route(&state));
+        let receiver = Router::new().route("/webhooks/clerk", webhooks::route(&state));
+        // Only against bodies that never end: the receiver's own answer is never cut off.
+        router = router.merge(within(receiver, limit + state.config.receiver.answer_within));
     }
     if api {
         let resources = users::routes().merge(search::routes()).merge(admin::routes());
+        let held_back = Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
+        let resources = within(resources, limit).merge(within(changes::routes(), limit + held_back));
         router = router.merge(resources.layer(map_response(hygiene::private)));
-    }
-    router = router.layer(from_fn_with_state(limit, hygiene::within));
-    if api {
-        let held_back = limit + Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
-        let changes = changes::routes().layer(map_response(hygiene::private));
-        router = router.merge(changes.layer(from_fn_with_state(held_back, hygiene::within)));
     }
     finish(router).with_state(state)
 }

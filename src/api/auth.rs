@@ -62,10 +62,8 @@ impl FromRequestParts<ApiState> for Writer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        match caller(&parts.headers, &state.access)? {
-            Caller::Service { write: false, .. } => Err(Problem::forbidden()),
-            caller => Ok(Self(caller)),
-        }
+        let caller = caller(&parts.headers, &state.access)?;
+        if caller.may_write() { Ok(Self(caller)) } else { Err(Problem::forbidden()) }
     }
 }
 
@@ -73,10 +71,7 @@ impl FromRequestParts<ApiState> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        match caller(&parts.headers, &state.access)? {
-            Caller::Admin => Ok(Self),
-            Caller::Service { .. } => Err(Problem::forbidden()),
-        }
+        if caller(&parts.headers, &state.access)?.is_admin() { Ok(Self) } else { Err(Problem::forbidden()) }
     }
 }
 

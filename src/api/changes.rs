@@ -81,6 +81,7 @@ async fn read(
         return Err(refused("What follows after is no longer kept."));
     }
     let entries = feed::read_topics(&tx, after, topics(caller), u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+    tx.commit().await?;
     let next = match entries.last() {
         Some(last) if entries.len() == limit => last.seq,
         _ => head,

@@ -9,10 +9,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{
-    domain::{Account, view},
-    sync::load,
-};
+use crate::{domain::view, sync::load};
 
 use super::ApiState;
 
@@ -37,20 +34,34 @@ impl Key {
     }
 }
 
+/// A person as one state of the database has them.
+struct Loaded {
+    /// The `rev` of the row, the emptied row included; where there is none, the head of the change feed. Nothing that
+    /// is known of this person at a lower rev can be newer.
+    rev: i64,
+    /// `None` for one who is deleted or was never here.
+    json: Option<String>,
+}
+
 impl ApiState {
     /// A live person's `rev` and object; `None` for one who is deleted or was never here.
     ///
     /// # Errors
     /// What the database says.
     pub(super) async fn user_json(&self, key: &Key) -> Result<Option<(i64, String)>, DbErr> {
+        let Loaded { rev, json } = self.load_user(key).await?;
+        Ok(json.map(|json| (rev, json)))
+    }
+
+    async fn load_user(&self, key: &Key) -> Result<Loaded, DbErr> {
         let tx = self.db.begin_read().await?;
         let found = match key {
             Key::Id(id) => load::accounts_by_id(&tx, &[*id]).await?,
             Key::Clerk(id) => load::accounts(&tx, &BTreeSet::from([id.clone()])).await?,
         };
-        tx.commit().await?;
-        let live = found.into_iter().find(Account::is_live);
-        Ok(live.map(|account| (account.rev, Value::Object(view::user(&account)).to_string())))
+        let Some(account) = found.first() else { return Ok(Loaded { rev: load::head(&tx).await?, json: None }) };
+        let json = account.is_live().then(|| Value::Object(view::user(account)).to_string());
+        Ok(Loaded { rev: account.rev, json })
     }
 }
 

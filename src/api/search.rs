@@ -32,6 +32,7 @@ async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Resu
     let ids = found(&state, q, limit).await?;
     let tx = state.db.begin_read().await?;
     let data = reads::users(&tx, &ids).await?;
+    tx.commit().await?;
     Ok(page::list("search", data, None::<&str>))
 }
 

@@ -55,6 +55,7 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
     let mut ids: Vec<Uuid> = ids?.into_iter().map(|id| id.0).collect();
     let more = page::cut(&mut ids, limit);
     let data = reads::users(&tx, &ids).await?;
+    tx.commit().await?;
     Ok(page::list("users", data, ids.last().filter(|_| more)))
 }
 

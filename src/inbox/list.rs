@@ -1,6 +1,7 @@
 //! Looking at receipts: newest first, by state, type and subject, at a bounded cost. Rows come without their bodies;
 //! one row's body can be had masked.
 
+use entity::inbox::PARKED;
 use sea_orm::{DbErr, FromQueryResult};
 use serde_json::{Map, Value, json};
 
@@ -16,9 +17,6 @@ pub const WINDOW: i64 = 50_000;
 
 const COLUMNS: &str = "seq, svix_id, event_type, subject, user_ids, instance_id, occurred_at, received_at, state, outcome, \
     reason, attempts, available_at, awaits, awaits_too, claim, traceparent, origin, duration_us, finished_at";
-
-/// The index `inbox_states`, in the words of its own condition, by which both databases recognise it.
-pub const PARKED: &str = "state in ('rejected', 'conflict', 'waiting', 'held', 'dead', 'discarded')";
 
 /// A receipt without its body.
 #[derive(Debug, Clone, FromQueryResult)]

@@ -1,6 +1,7 @@
 //! What operators see of the service as a whole, whichever replica they ask: read from the database when asked, at a
 //! cost that does not grow with the tables. Counts stop at [`CAP`].
 
+use entity::inbox::PARKED;
 use metrics::{Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult};
@@ -8,8 +9,6 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 use crate::{
     clock::Time,
     db::{Db, Stmt},
-    inbox::list::PARKED,
-    sync::load,
 };
 
 use super::metrics::{QUEUE_OLDEST, QUEUE_ROWS, SINK_LAG, SINKS};
@@ -62,10 +61,12 @@ impl Queues {
             tx.execute_unprepared("set local statement_timeout = '2s'; set local enable_seqscan = off").await?;
         }
         let mut rows = inbox(&tx).await?;
-        rows.push(("dead_letters", "open", dead_letters(&tx).await?));
+        let letters = Stmt::new(&tx, "select count(*) as n from (select state from dead_letters limit ").val(CAP);
+        rows.push(("dead_letters", "open", number(&tx, letters.sql(") l where state = 'open'")).await?));
         let oldest_seconds = oldest(&tx, now).await?;
-        let head = load::head(&tx).await?;
+        let head = number(&tx, Stmt::new(&tx, "select coalesce(max(seq), 0) as n from outbox")).await?;
         let sinks = Stmt::new(&tx, "select sink, seq from sink_cursors order by sink").all_as(&tx).await?;
+        tx.commit().await?;
         Ok(Self { rows, oldest_seconds, head, sinks })
     }
 
@@ -109,9 +110,8 @@ async fn inbox(tx: &impl ConnectionTrait) -> Result<Vec<(&'static str, &'static 
     Ok(rows)
 }
 
-async fn dead_letters(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let select = Stmt::new(tx, "select count(*) as n from (select state from dead_letters limit ");
-    let rows = select.val(CAP).sql(") letters where state = 'open'").all(tx).await?;
+async fn number(tx: &impl ConnectionTrait, select: Stmt) -> Result<i64, DbErr> {
+    let rows = select.all(tx).await?;
     rows.first().map_or(Ok(0), |row| row.try_get("", "n"))
 }
 

@@ -246,3 +246,47 @@ async fn stats_say_how_the_service_stands() {
         server.get("/v1/admin/stats?x=1", ADMIN).await.is_problem(422, "invalid_request", "stats");
     }
 }
+
+#[tokio::test]
+async fn a_filter_without_an_index_looks_through_a_window_at_a_time() {
+    use clerk_sync::{
+        domain::State,
+        inbox::list::{Filter, page},
+    };
+    for server in Server::start_all(&[]).await {
+        for n in 0..12 {
+            let name = if n == 2 { "rare.one" } else { "odd.one" };
+            server.deliver(&format!("msg_{n}"), &json!({"type": name, "data": {"id": format!("x_{n}")}})).await;
+        }
+        server.settle().await;
+        let db = &server.app.db;
+        let pages = async |filter: &Filter| {
+            let (mut found, mut count, mut before) = (Vec::new(), 0, None);
+            loop {
+                let (rows, next) = page(db, filter, before, 2, 5).await.unwrap();
+                assert!(rows.len() <= 2);
+                found.extend(rows.into_iter().map(|row| row.svix_id));
+                count += 1;
+                before = next;
+                if before.is_none() {
+                    return (found, count);
+                }
+            }
+        };
+        let rare = Filter { event_type: Some("rare.one".into()), ..Filter::default() };
+        assert_eq!(pages(&rare).await, (vec!["msg_2".to_owned()], 3), "{}", server.name);
+        let all: Vec<String> = (0..12).rev().map(|n| format!("msg_{n}")).collect();
+        let skipped = Filter { state: Some(State::Skipped), ..Filter::default() };
+        assert_eq!(pages(&skipped).await.0, all);
+        assert_eq!(pages(&Filter::default()).await, (all, 6));
+        // An index leads to the one among many.
+        let one = Filter { subject: Some("x_0".into()), ..Filter::default() };
+        assert_eq!(pages(&one).await, (vec!["msg_0".to_owned()], 1));
+        server.sql("update inbox set state = 'dead' where svix_id = 'msg_0'").await;
+        let dead = Filter { state: Some(State::Dead), ..Filter::default() };
+        assert_eq!(pages(&dead).await, (vec!["msg_0".to_owned()], 1));
+        server.sql("update inbox set state = 'running', available_at = '2100-01-01T00:00:00+00:00' where svix_id in ('msg_0', 'msg_7', 'msg_9')").await;
+        let running = Filter { state: Some(State::Running), ..Filter::default() };
+        assert_eq!(pages(&running).await, (vec!["msg_9".into(), "msg_7".into(), "msg_0".to_owned()], 2));
+    }
+}
