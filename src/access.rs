@@ -20,6 +20,18 @@ pub enum Caller {
     },
 }
 
+impl Caller {
+    /// Whether it may change things.
+    pub fn may_write(&self) -> bool {
+        matches!(self, Self::Admin | Self::Service { write: true, .. })
+    }
+
+    /// Whether it is the admin.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::Admin)
+    }
+}
+
 /// The tokens that are known, as hashes.
 #[derive(Clone)]
 pub struct Access(Vec<([u8; 32], Caller)>);
@@ -75,4 +87,27 @@ impl Access {
 /// Tokens are compared by their hashes, so that neither length nor common prefix shows in the time it takes.
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Secret;
+
+    use super::*;
+
+    #[test]
+    fn a_token_has_the_scope_it_was_given() {
+        let tokens = ["a:read:one", "b:write:two", "c:read:three:with:colons"].map(Secret::from).to_vec();
+        let config = config::Api { admin_token: Secret::from("zero"), tokens, request_timeout: Default::default() };
+        let access = Access::new(&config).unwrap();
+        for (token, write, admin) in
+            [("zero", true, true), ("one", false, false), ("two", true, false), ("three:with:colons", false, false)]
+        {
+            let caller = access.identify(token).unwrap();
+            assert_eq!((caller.may_write(), caller.is_admin()), (write, admin), "{token}");
+        }
+        for unknown in ["", "a:read:one", "thre", "three", " one"] {
+            assert_eq!(access.identify(unknown), None, "{unknown}");
+        }
+    }
 }

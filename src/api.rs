@@ -1,14 +1,37 @@
 //! HTTP, one file a resource. Errors are `application/problem+json` with a stable code (see [`problem`]).
+//!
+//! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
+//! - [`hygiene`]: what holds for every request
+//! - [`reads`]: the one place that reads people
 
+pub mod admin;
+pub mod auth;
+pub mod changes;
 pub mod health;
+mod hygiene;
+mod metrics;
+pub mod page;
+pub mod params;
 pub mod problem;
+pub mod reads;
+pub mod search;
+pub mod users;
 pub mod webhooks;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state, map_response},
+    routing::get,
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{clerk::signature::Verifier, clock::Clock, config::Config, db::Db, inbox::receive::Receiver};
+use crate::{
+    access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, inbox::receive::Receiver,
+    meta::Meta, telemetry::exporter::Exporter, wake::Signals,
+};
 
 /// What handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,13 +42,42 @@ pub struct ApiState {
     pub config: Arc<Config>,
     pub verifier: Arc<Verifier>,
     pub receiver: Receiver,
+    pub access: Arc<Access>,
+    pub signals: Signals,
+    pub meta: Meta,
+    pub exporter: Exporter,
+    /// Ends answers that are held back.
+    pub shutdown: CancellationToken,
 }
 
 /// The routes of a process, by the roles it has.
-pub fn router(state: ApiState, receive: bool) -> Router {
-    let mut router = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
+pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
+    let limit = state.config.api.request_timeout;
+    let within = |router: Router<ApiState>, limit: Duration| router.layer(from_fn_with_state(limit, hygiene::within));
+    let probes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::show));
+    let mut router = within(probes, limit);
     if receive {
-        router = router.route("/webhooks/clerk", webhooks::route(&state));
+        let receiver = Router::new().route("/webhooks/clerk", webhooks::route(&state));
+        // Only against bodies that never end: the receiver's own answer is never cut off.
+        router = router.merge(within(receiver, limit + state.config.receiver.answer_within));
     }
-    router.fallback(problem::not_found).with_state(state)
+    if api {
+        let resources = users::routes().merge(search::routes()).merge(admin::routes());
+        let held_back = Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
+        let resources = within(resources, limit).merge(within(changes::routes(), limit + held_back));
+        router = router.merge(resources.layer(map_response(hygiene::private)));
+    }
+    finish(router).with_state(state)
+}
+
+/// What holds for every route, those that are not there included.
+fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(hygiene::panicked))
+        .layer(from_fn(hygiene::log))
 }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
     api::{self, ApiState},
     clerk::signature::Verifier,
     clock::Clock,
@@ -17,6 +18,7 @@ use crate::{
     inbox::receive,
     meta::Meta,
     sync::worker::Worker,
+    telemetry::exporter::Exporter,
     upkeep,
     wake::Signals,
 };
@@ -111,7 +113,8 @@ impl App {
     /// Starts the tasks of these roles and listens.
     ///
     /// # Errors
-    /// When the signing secret is missing or malformed, or the address cannot be bound. Names the key.
+    /// When the signing secret is missing or malformed, an API token is malformed, or the address cannot be bound.
+    /// Names the key.
     pub async fn start(self, roles: &BTreeSet<Role>) -> anyhow::Result<Running> {
         let config = self.config.clone();
         let verifier = Verifier::new(config.clerk.signing_secret.expose(), config.receiver.tolerance).map_err(|error| {
@@ -120,6 +123,8 @@ impl App {
                  and set CLERK_WEBHOOK_SIGNING_SECRET=whsec_…"
             )
         })?;
+        let access = Arc::new(Access::new(&config.api)?);
+        let exporter = Exporter::install()?;
         let address = (config.server.host.as_str(), config.server.port);
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("server.host, server.port: cannot listen on {}:{} (set HOST and PORT)", address.0, address.1)
@@ -135,6 +140,7 @@ impl App {
             config.upkeep.clone(),
             shutdown.clone(),
         ));
+        tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));
         }
@@ -147,8 +153,13 @@ impl App {
             config: config.clone(),
             verifier: Arc::new(verifier),
             receiver,
+            access,
+            signals: self.signals.clone(),
+            meta: self.meta.clone(),
+            exporter,
+            shutdown: shutdown.clone(),
         };
-        let router = api::router(state, roles.contains(&Role::Receive));
+        let router = api::router(state, roles.contains(&Role::Receive), roles.contains(&Role::Api));
         let stop = shutdown.clone();
         tasks.spawn(async move {
             let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());

@@ -70,6 +70,20 @@ impl Db {
         Ok(tx)
     }
 
+    /// A transaction for reading: all its statements see one state, so that what is put together from several tables
+    /// never mixes two. Dropping it ends it.
+    ///
+    /// # Errors
+    /// When no connection can be had or the database refuses.
+    pub async fn begin_read(&self) -> Result<DatabaseTransaction, DbErr> {
+        // On SQLite a deferred transaction is a snapshot from its first read on.
+        let tx = self.read.begin().await?;
+        if self.backend() == DbBackend::Postgres {
+            tx.execute_unprepared("set transaction isolation level repeatable read, read only").await?;
+        }
+        Ok(tx)
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

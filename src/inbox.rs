@@ -4,8 +4,11 @@
 //! - [`claim`]: leases on due rows
 //! - [`rescue`]: rows whose lease ran out
 //! - [`retry`]: what a failure makes of a row
+//! - [`list`], [`admin`]: what operators see of rows and may do to them
 
+pub mod admin;
 pub mod claim;
+pub mod list;
 pub mod receive;
 pub mod rescue;
 pub mod retry;

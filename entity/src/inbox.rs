@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+/// The condition of the index `inbox_states`, in its own words: by them SQLite knows that the index answers a question.
+pub const PARKED: &str = "state in ('rejected', 'conflict', 'waiting', 'held', 'dead', 'discarded')";
+
 /// The durable receipt of one delivery, with what became of it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbox")]

@@ -11,6 +11,7 @@ mod m20261121_000004_inbox;
 mod m20261121_000005_outbox;
 mod m20261121_000006_oversight;
 mod m20261121_000007_search;
+mod m20261121_000008_oversight_lists;
 mod step;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_outbox::STEP),
             Box::new(m20261121_000006_oversight::STEP),
             Box::new(m20261121_000007_search::STEP),
+            Box::new(m20261121_000008_oversight_lists::STEP),
         ]
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
 
 use crate::{
+    access::Access,
     app::{App, Role},
     clock::Clock,
     config::Config,
@@ -24,13 +25,14 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let roles = roles(&args.roles)?;
-    // The secret is checked before anything is touched: it is what is missing most often.
+    // The secrets are checked before anything is touched: they are what is missing or mistyped most often.
     crate::clerk::signature::Verifier::new(config.clerk.signing_secret.expose(), config.receiver.tolerance).map_err(|error| {
         anyhow::anyhow!(
             "clerk.signing_secret: {error}. Copy the signing secret of the endpoint from Clerk's dashboard (Webhooks) \
              and set CLERK_WEBHOOK_SIGNING_SECRET=whsec_…"
         )
     })?;
+    Access::new(&config.api)?;
     let app = App::connect(config, Clock::system(), !args.no_migrate).await?;
     let running = app.start(&roles).await?;
     tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");

@@ -41,14 +41,25 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event]) -> Result<World
     Ok(world)
 }
 
-/// The accounts of these Clerk ids, as the rows show them.
+/// The accounts of these Clerk ids, as the rows show them, in the order of the ids. Four statements, however many.
 ///
 /// # Errors
 /// What the database says.
 pub async fn accounts(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<Vec<Account>, DbErr> {
-    let mut world = World::new(0);
-    persons(db, &mut world, ids).await?;
-    Ok(ids.iter().filter_map(|id| world.account(id).cloned()).collect())
+    let mut found: Vec<Account> = rows(db, Key::ClerkId, Rows::keys(ids)).await?.into_values().collect();
+    found.sort_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
+    Ok(found)
+}
+
+/// The same by our own ids, in the order in which they are given.
+///
+/// # Errors
+/// What the database says.
+pub async fn accounts_by_id(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Account>, DbErr> {
+    let mut keys = Rows::new(&[Col("k", Type::Id)]);
+    ids.iter().for_each(|id| keys.push(vec![Cell::Id(*id)]));
+    let mut found = rows(db, Key::Id, keys).await?;
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// The highest outbox seq.
@@ -61,9 +72,8 @@ pub async fn head(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
 }
 
 async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
-    let keys = || Rows::keys(ids);
     let facts: Vec<subjects::Model> = Stmt::new(tx, "select s.* from ")
-        .rows(keys())
+        .rows(Rows::keys(ids))
         .sql(" join subjects s on s.kind = 'user' and s.key = r.k")
         .all_as(tx)
         .await?;
@@ -74,29 +84,54 @@ async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<St
             Facts { newest, entered: row.entered, deleted: row.deleted, deleted_at: row.deleted_at },
         );
     }
-    let rows = Stmt::new(
+    let accounts = rows(tx, Key::ClerkId, Rows::keys(ids)).await?;
+    accounts.into_values().for_each(|account| world.load_account(account));
+    Ok(())
+}
+
+/// The column of `users` by which people are found.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    ClerkId,
+    Id,
+}
+
+impl Key {
+    fn join(self) -> &'static str {
+        match self {
+            Self::ClerkId => " join users u on u.clerk_id = r.k",
+            Self::Id => " join users u on u.id = r.k",
+        }
+    }
+}
+
+/// People and everything that hangs on them, by our id.
+async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap<Uuid, Account>, DbErr> {
+    let found = Stmt::new(
         tx,
         "select u.*, p.has_image, p.phone_numbers, p.web3_wallets, p.legal_accepted_at, s.settings, s.mapped,
             m.public_metadata, m.private_metadata, m.unsafe_metadata from ",
     )
-    .rows(keys())
+    .rows(keys.clone())
+    .sql(key.join())
     .sql(
-        " join users u on u.clerk_id = r.k left join user_profiles p on p.user_id = u.id
+        " left join user_profiles p on p.user_id = u.id
             left join user_settings s on s.user_id = u.id left join user_metadata m on m.user_id = u.id",
     )
     .all(tx)
     .await?;
-    if rows.is_empty() {
-        return Ok(());
+    let mut accounts: HashMap<Uuid, Account> = HashMap::with_capacity(found.len());
+    if found.is_empty() {
+        return Ok(accounts);
     }
-    let mut accounts: HashMap<Uuid, Account> = HashMap::with_capacity(rows.len());
-    for row in &rows {
+    for row in &found {
         let account = account(row)?;
         accounts.insert(account.id, account);
     }
     let addresses: Vec<email_addresses::Model> = Stmt::new(tx, "select e.* from ")
-        .rows(keys())
-        .sql(" join users u on u.clerk_id = r.k join email_addresses e on e.user_id = u.id")
+        .rows(keys.clone())
+        .sql(key.join())
+        .sql(" join email_addresses e on e.user_id = u.id")
         .all_as(tx)
         .await?;
     for row in addresses {
@@ -104,8 +139,9 @@ async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<St
         accounts.entry(row.user_id.0).and_modify(|account| drop(account.addresses.insert(row.normalised, address)));
     }
     let identities: Vec<federated_identities::Model> = Stmt::new(tx, "select f.* from ")
-        .rows(keys())
-        .sql(" join users u on u.clerk_id = r.k join federated_identities f on f.user_id = u.id")
+        .rows(keys.clone())
+        .sql(key.join())
+        .sql(" join federated_identities f on f.user_id = u.id")
         .all_as(tx)
         .await?;
     for row in identities {
@@ -113,8 +149,9 @@ async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<St
         accounts.entry(row.user_id.0).and_modify(|account| _ = account.identities.insert(identity, row.current));
     }
     let roles = Stmt::new(tx, "select ur.user_id, ur.source, o.name from ")
-        .rows(keys())
-        .sql(" join users u on u.clerk_id = r.k join user_roles ur on ur.user_id = u.id join roles o on o.id = ur.role_id")
+        .rows(keys)
+        .sql(key.join())
+        .sql(" join user_roles ur on ur.user_id = u.id join roles o on o.id = ur.role_id")
         .all(tx)
         .await?;
     for row in &roles {
@@ -125,8 +162,7 @@ async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<St
             roles.insert(name);
         });
     }
-    accounts.into_values().for_each(|account| world.load_account(account));
-    Ok(())
+    Ok(accounts)
 }
 
 async fn conflicts(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {

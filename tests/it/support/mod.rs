@@ -2,6 +2,7 @@
 
 pub(crate) mod people;
 pub(crate) mod process;
+pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod tables;
 pub(crate) mod world;

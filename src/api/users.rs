@@ -1,0 +1,103 @@
+//! `/v1/users`: live people, as the rows show them. Private metadata is not in what is shown.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use entity::Id;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{db::Stmt, domain::emails};
+
+use super::{
+    ApiState,
+    auth::Reader,
+    page,
+    params::{Params, Segment},
+    problem::Problem,
+    reads::{self, Key},
+};
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/v1/users", get(list)).route("/v1/users/{id}", get(show))
+}
+
+/// In the order of our ids, which is the order of arrival. `email` finds whoever has it verified, and nobody else: an
+/// address that somebody merely claims identifies no one.
+async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<Json<Value>, Problem> {
+    let params = params.only(&["email", "clerk_id", "limit", "cursor"])?;
+    let limit = params.limit(200, 50)?;
+    let after = params.cursor("users", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
+    let email = params.text("email").map(emails::normalise);
+    let clerk_id = params.text("clerk_id");
+    if email.as_deref() == Some("") || clerk_id == Some("") {
+        // Whoever looks somebody up by nothing must not be handed everybody.
+        return Err(Problem::invalid("email and clerk_id must not be empty."));
+    }
+    let tx = state.db.begin_read().await?;
+    let mut select = Stmt::new(&tx, "select u.id from users u");
+    if let Some(email) = email {
+        select =
+            select.sql(" join email_addresses e on e.user_id = u.id and e.verified and e.normalised = ").val(email);
+    }
+    select = select.sql(" where u.status <> 'deleted' and u.id > ").val(after);
+    if let Some(clerk_id) = clerk_id {
+        select = select.sql(" and u.clerk_id = ").val(clerk_id);
+    }
+    let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let rows = select.sql(" order by u.id limit ").val(wanted).all(&tx).await?;
+    let ids: Result<Vec<Id>, _> = rows.iter().map(|row| row.try_get("", "id")).collect();
+    let mut ids: Vec<Uuid> = ids?.into_iter().map(|id| id.0).collect();
+    let more = page::cut(&mut ids, limit);
+    let data = reads::users(&tx, &ids).await?;
+    tx.commit().await?;
+    Ok(page::list("users", data, ids.last().filter(|_| more)))
+}
+
+async fn show(
+    State(state): State<ApiState>,
+    _: Reader,
+    Segment(segment): Segment,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let key = Key::parse(&segment).ok_or_else(Problem::missing)?;
+    let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
+    // Weak: fields that move at every sign-in are written without a new rev.
+    let tag = format!("W/\"{rev}\"");
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.to_str().is_ok_and(|v| names(v, &tag)));
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// Whether an `If-None-Match` names this weak tag, in the weak comparison that the header asks for.
+fn names(given: &str, tag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    given.trim() == "*" || given.split(',').any(|given| bare(given) == bare(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_in_its_forms_and_among_others() {
+        for given in ["W/\"7\"", "\"7\"", "*", "\"6\", W/\"7\"", " \"7\" "] {
+            assert!(names(given, "W/\"7\""), "{given}");
+        }
+        for given in ["", "7", "\"77\"", "W/\"6\"", "\"6\",\"8\""] {
+            assert!(!names(given, "W/\"7\""), "{given}");
+        }
+    }
+}

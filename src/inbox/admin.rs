@@ -1,0 +1,131 @@
+//! What an operator may do to a receipt: have it planned again, or put it aside. The same functions serve HTTP and
+//! the command line.
+//!
+//! Invariants: a row that is being worked on is never touched; every change is audited in its own transaction; the
+//! commit lock is held, so that no commit wakes a parked row while it is being put aside.
+
+use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
+use serde_json::json;
+
+use crate::{
+    clerk::private::keeps_body,
+    clock::Time,
+    db::{Db, Stmt},
+    domain::State,
+};
+
+/// An operator's wish that was not fulfilled; nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No receipt has this id.
+    #[error("there is no such event")]
+    Missing,
+    /// The receipt is not in a state for it. Says what to do.
+    #[error("{0}")]
+    Condition(&'static str),
+    /// The database refused.
+    #[error("the database: {0}")]
+    Database(#[from] DbErr),
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    seq: i64,
+    event_type: String,
+    subject: Option<String>,
+    state: String,
+    has_body: bool,
+}
+
+/// Puts a receipt back to `pending`, due now, its failures forgotten. The caller wakes the inbox.
+///
+/// # Errors
+/// [`AdminError::Condition`] while it is being worked on, or when the body that its type needs is no longer stored.
+pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> {
+    let tx = db.begin_commit().await?;
+    let row = find(&tx, svix_id).await?;
+    if row.state == State::Running.as_str() {
+        return Err(AdminError::Condition("The event is being worked on; look again in a moment."));
+    }
+    if !row.has_body && keeps_body(&row.event_type) {
+        return Err(AdminError::Condition(
+            "The event's body is no longer stored; fetch the person from Clerk instead.",
+        ));
+    }
+    Stmt::new(
+        &tx,
+        "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
+            claim = null, attempts = 0, duration_us = null, finished_at = null, available_at = ",
+    )
+    .val(now)
+    .sql(" where seq = ")
+    .val(row.seq)
+    .exec(&tx)
+    .await?;
+    audit(&tx, "event.retried", svix_id, &row, State::Pending, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Puts a receipt aside as `discarded`. Its reason stays, to be read.
+///
+/// # Errors
+/// [`AdminError::Condition`] while it is being worked on, or when it has had its effect.
+pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> {
+    let tx = db.begin_commit().await?;
+    let row = find(&tx, svix_id).await?;
+    match State::parse(&row.state) {
+        Some(State::Running) => {
+            return Err(AdminError::Condition("The event is being worked on; look again in a moment."));
+        }
+        Some(State::Done) => return Err(AdminError::Condition("The event has had its effect already.")),
+        // Said twice is said once: the time of the first stays.
+        Some(State::Discarded) => return Ok(()),
+        _ => {}
+    }
+    Stmt::new(
+        &tx,
+        "update inbox set state = 'discarded', outcome = 'discarded', awaits = null, awaits_too = null, claim = null,
+            finished_at = ",
+    )
+    .val(now)
+    .sql(" where seq = ")
+    .val(row.seq)
+    .exec(&tx)
+    .await?;
+    audit(&tx, "event.discarded", svix_id, &row, State::Discarded, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The row, locked: claims take no commit lock.
+async fn find(tx: &DatabaseTransaction, svix_id: &str) -> Result<Row, AdminError> {
+    Stmt::new(tx, "select seq, event_type, subject, state, body is not null as has_body from inbox where svix_id = ")
+        .val(svix_id)
+        .dialect(" for update", "")
+        .one_as(tx)
+        .await?
+        .ok_or(AdminError::Missing)
+}
+
+async fn audit(
+    tx: &DatabaseTransaction,
+    action: &str,
+    svix_id: &str,
+    row: &Row,
+    state: State,
+    now: Time,
+) -> Result<(), DbErr> {
+    Stmt::new(tx, "insert into audit_log (actor, action, subject, diff, correlation_id, at) values ('operator', ")
+        .val(action)
+        .sql(", ")
+        .val(row.subject.as_deref().unwrap_or(svix_id))
+        .sql(", ")
+        .val(json!({"state": [row.state, state.as_str()]}))
+        .sql(", ")
+        .val(svix_id)
+        .sql(", ")
+        .val(now)
+        .sql(")")
+        .exec(tx)
+        .await
+        .map(drop)
+}

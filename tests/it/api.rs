@@ -1,0 +1,8 @@
+//! HTTP besides the receiver, as its callers meet it: the real service, on SQLite and on Postgres.
+
+mod access;
+mod admin;
+mod changes;
+mod metrics;
+mod search;
+mod users;
