@@ -30,7 +30,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, inbox::receive::Receiver,
-    meta::Meta, telemetry::exporter::Exporter, wake::Signals,
+    meta::Meta, sinks::Sinks, telemetry::exporter::Exporter, wake::Signals,
 };
 
 /// What handlers share. Cheap to clone.
@@ -44,6 +44,7 @@ pub struct ApiState {
     pub receiver: Receiver,
     pub access: Arc<Access>,
     pub signals: Signals,
+    pub sinks: Sinks,
     pub meta: Meta,
     pub exporter: Exporter,
     /// Ends answers that are held back.

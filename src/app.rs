@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     api::{self, ApiState},
+    backends::{cache::Cache, search::Search},
     clerk::signature::Verifier,
     clock::Clock,
     config::Config,
@@ -17,6 +18,8 @@ use crate::{
     domain::Policy,
     inbox::receive,
     meta::Meta,
+    outbox::relay::Relay,
+    sinks::{Sinks, cache::CacheSink, search::SearchSink},
     sync::worker::Worker,
     telemetry::exporter::Exporter,
     upkeep,
@@ -59,6 +62,7 @@ pub struct App {
     pub clock: Clock,
     pub policy: Policy,
     pub meta: Meta,
+    pub sinks: Sinks,
 }
 
 /// A process at work.
@@ -90,7 +94,10 @@ impl App {
         let meta = Meta::load(&db).await?;
         let policy = policy(&config, meta.hash_key.clone());
         let signals = Signals::new(uuid::Uuid::new_v4());
-        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta })
+        let cache = Cache::new(&config.cache, &config.redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
+        let search = Search::new(&db, &config.meili).context("meili.url (set MEILI_URL and MEILI_MASTER_KEY)")?;
+        let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search: SearchSink::new(db.clone(), search) };
+        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks })
     }
 
     /// The configured instance, if one is.
@@ -107,6 +114,17 @@ impl App {
             clock: self.clock.clone(),
             config: self.config.sync.clone(),
             instance: self.instance().map(str::to_owned),
+        }
+    }
+
+    /// What feeds the shared sinks of this process.
+    pub fn relay(&self) -> Relay {
+        Relay {
+            db: self.db.clone(),
+            signals: self.signals.clone(),
+            clock: self.clock.clone(),
+            config: self.config.relay.clone(),
+            owner: uuid::Uuid::new_v4().simple().to_string(),
         }
     }
 
@@ -144,6 +162,13 @@ impl App {
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));
         }
+        if roles.contains(&Role::Relay) {
+            tasks.spawn(self.relay().run(self.sinks.search.clone(), shutdown.clone()));
+            // A cache of this process's own is fed by its own tail instead.
+            if matches!(self.sinks.cache.cache, Cache::Redis(_)) {
+                tasks.spawn(self.relay().run(self.sinks.cache.clone(), shutdown.clone()));
+            }
+        }
         // The writer outlives the listener: what was taken is stored before the process ends.
         let stored = CancellationToken::new();
         tasks.spawn(writer.run(stored.clone()));
@@ -155,6 +180,7 @@ impl App {
             receiver,
             access,
             signals: self.signals.clone(),
+            sinks: self.sinks.clone(),
             meta: self.meta.clone(),
             exporter,
             shutdown: shutdown.clone(),

@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod lifecycle;
 pub mod meta;
 pub mod outbox;
+pub mod sinks;
 pub mod sync;
 pub mod telemetry;
 pub mod upkeep;

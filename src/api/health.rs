@@ -44,16 +44,19 @@ pub async fn readyz(State(state): State<ApiState>) -> Response {
     Json(json!({"status": status, "dependencies": names})).into_response()
 }
 
-/// Every dependency. A cache or a search that this process carries itself is as well as what it stands on; a remote one
-/// is to be asked here.
-async fn dependencies(state: &ApiState) -> Vec<Dependency> {
-    let database = matches!(tokio::time::timeout(ANSWER_WITHIN, state.db.ping()).await, Ok(Ok(())));
-    let mut found = vec![Dependency { name: "database", up: database, needed: true }];
-    if state.config.redis.url.is_empty() {
-        found.push(Dependency { name: "cache", up: true, needed: false });
-    }
-    if state.config.meili.url.is_empty() {
-        found.push(Dependency { name: "search", up: database, needed: false });
-    }
-    found
+/// Every dependency, asked at once. A cache of this process's own and a search in the database are as well as what they
+/// stand on.
+async fn dependencies(state: &ApiState) -> [Dependency; 3] {
+    let (cache, search) = (&state.sinks.cache.cache, &state.sinks.search.search);
+    let (database, cache, search) =
+        tokio::join!(answers(state.db.ping()), answers(cache.ping()), answers(search.ping()));
+    [
+        Dependency { name: "database", up: database, needed: true },
+        Dependency { name: "cache", up: cache, needed: false },
+        Dependency { name: "search", up: search, needed: false },
+    ]
+}
+
+async fn answers<T, E>(ask: impl Future<Output = Result<T, E>>) -> bool {
+    matches!(tokio::time::timeout(ANSWER_WITHIN, ask).await, Ok(Ok(_)))
 }

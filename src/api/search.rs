@@ -36,9 +36,18 @@ async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Resu
     Ok(page::list("search", data, None::<&str>))
 }
 
-/// The best matches first. Stands in for the search seam, which takes the same question: for now whoever has a verified
-/// address that begins with `q`.
+/// The best matches first. While the index does not answer, whoever has a verified address that begins with `q`.
 async fn found(state: &ApiState, q: &str, limit: usize) -> Result<Vec<Uuid>, DbErr> {
+    match state.sinks.search.search.search(q, limit).await {
+        Ok(ids) => Ok(ids),
+        Err(error) => {
+            tracing::warn!(%error, "the search index does not answer; looking for addresses in the database");
+            by_address(state, q, limit).await
+        }
+    }
+}
+
+async fn by_address(state: &ApiState, q: &str, limit: usize) -> Result<Vec<Uuid>, DbErr> {
     let low = emails::normalise(q);
     let high = format!("{low}\u{10ffff}");
     let db = &state.db.read;

@@ -62,7 +62,7 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         }
         Action::Retry { id } => {
             let row = dead::find(&app.db, id).await?.with_context(|| format!("{id}: there is no such dead letter"))?;
-            let refused = app.sinks().redeliver(&row).await?;
+            let refused = app.sinks.redeliver(&row).await?;
             if refused {
                 bail!("{id}: the sink refuses it still");
             }

@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let app = App::connect(config, Clock::system(), false).await?;
-    let sinks = app.sinks();
+    let sinks = &app.sinks;
     let mut complete = true;
     if !args.cache {
         let bar = progress();

@@ -33,7 +33,11 @@ const PAGE: i64 = 500;
 ///
 /// # Errors
 /// [`ReindexError`].
-pub async fn search(sink: &SearchSink, clock: &Clock, mut progress: impl FnMut(u64)) -> Result<(u64, u64), ReindexError> {
+pub async fn search(
+    sink: &SearchSink,
+    clock: &Clock,
+    mut progress: impl FnMut(u64),
+) -> Result<(u64, u64), ReindexError> {
     let before = head(&sink.db.read).await?;
     sink.search.prepare().await?;
     let rebuild = sink.search.rebuild().await?;

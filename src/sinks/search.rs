@@ -1,5 +1,9 @@
 //! The search index: everybody who changed is indexed anew, or taken out.
 
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
 use crate::{
     backends::search::{Doc, Search, SearchError},
     db::Db,
@@ -12,10 +16,19 @@ use crate::{
 
 /// Writes changes to the search index.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct SearchSink {
+    /// Where the present rows are.
     pub db: Db,
+    /// The index.
     pub search: Search,
+    prepared: Arc<OnceCell<()>>,
+}
+
+impl SearchSink {
+    /// A sink that prepares the index before its first delivery.
+    pub fn new(db: Db, search: Search) -> Self {
+        Self { db, search, prepared: Arc::default() }
+    }
 }
 
 impl Sink for SearchSink {
@@ -27,13 +40,16 @@ impl Sink for SearchSink {
     }
 
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
-        let accounts = super::present(&self.db, entries).await.map_err(|_| Transient("the database does not answer".into()))?;
+        let accounts =
+            super::present(&self.db, entries).await.map_err(|_| Transient("the database does not answer".into()))?;
+        let transient = |error: SearchError| Transient(error.to_string());
+        self.prepared.get_or_try_init(|| self.search.prepare()).await.map_err(transient)?;
         let (live, gone): (Vec<&Account>, Vec<&Account>) = accounts.iter().partition(|account| account.is_live());
         let deletes = gone.iter().map(|account| (account.id, account.rev)).collect();
         match self.search.apply(live.into_iter().map(doc).collect(), deletes).await {
             Ok(()) => Ok(Vec::new()),
             Err(error) if error.is_permanent() => Ok(refused(&error, &accounts, entries)),
-            Err(error) => Err(Transient(error.to_string())),
+            Err(error) => Err(transient(error)),
         }
     }
 }
@@ -64,5 +80,12 @@ fn refused(error: &SearchError, accounts: &[Account], entries: &[Entry]) -> Vec<
     let entry = |account: &Account| last.get(account.clerk_id.as_str()).copied();
     let refused = error.refused().iter().filter_map(of).filter_map(entry);
     let reason = "the search index refuses this document";
-    refused.map(|entry| Refused { seq: entry.seq, event: entry.event.clone(), subject: entry.subject.clone(), reason: reason.into() }).collect()
+    refused
+        .map(|entry| Refused {
+            seq: entry.seq,
+            event: entry.event.clone(),
+            subject: entry.subject.clone(),
+            reason: reason.into(),
+        })
+        .collect()
 }
