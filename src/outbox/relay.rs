@@ -84,18 +84,21 @@ impl Relay {
         let _ = cursor::release(&self.db, sink.name(), &self.owner).await;
     }
 
-    /// Delivers everything there is now. Answers false if the sink failed or belongs to another replica.
+    /// Delivers everything there is now and gives the lease up. Answers false if the sink failed or belongs to another
+    /// replica.
     ///
     /// # Errors
     /// What the database says.
     pub async fn drain<S: Sink>(&self, sink: &S) -> Result<bool, DbErr> {
-        loop {
+        let complete = loop {
             match self.step(sink).await? {
                 Step::Delivered => {}
-                Step::Nothing => return Ok(true),
-                Step::NotOurs => return Ok(false),
+                Step::Nothing => break true,
+                Step::NotOurs => break false,
             }
-        }
+        };
+        cursor::release(&self.db, sink.name(), &self.owner).await?;
+        Ok(complete)
     }
 
     async fn step<S: Sink>(&self, sink: &S) -> Result<Step, DbErr> {

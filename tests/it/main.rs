@@ -9,5 +9,6 @@ mod house;
 mod payloads;
 mod scenarios;
 mod search;
+mod sinks;
 mod support;
 mod sync;

@@ -108,6 +108,22 @@ impl Server {
         }
     }
 
+    /// Waits until a sink has got everything there is.
+    pub(crate) async fn caught_up(&self, sink: &'static str) {
+        let started = Instant::now();
+        let db = &self.app.db.read;
+        loop {
+            let lag = Stmt::new(db, "select (select coalesce(max(seq), 0) from outbox) - (select coalesce(max(seq), 0) from sink_cursors where sink = ")
+                .val(sink)
+                .sql(") as n");
+            if lag.all(db).await.unwrap()[0].try_get::<i64>("", "n").unwrap() == 0 {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{}: {sink} does not catch up", self.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// A statement straight to the database, for states that the service is slow to come to.
     pub(crate) async fn sql(&self, sql: &'static str) -> u64 {
         Stmt::new(&self.app.db.write, sql).exec(&self.app.db.write).await.unwrap()

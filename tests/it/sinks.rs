@@ -1,0 +1,164 @@
+//! P6 and P7: sinks that are down, slow, or refuse, each on its own cursor; and what can be built again.
+
+use std::time::Duration;
+
+use clerk_sync::{
+    app::App,
+    backends::cache::Lookup,
+    clock::Clock,
+    config::Secret,
+    db::Stmt,
+    outbox::{cursor, dead, feed},
+    sinks::{cache::CacheSink, reindex, search::SearchSink},
+};
+
+use sea_orm::ConnectionTrait as _;
+
+use crate::support::{
+    meili::{Double, KEY},
+    people::{deleted, user},
+    services,
+    world::{World, config, worlds},
+};
+
+/// The same database with Meilisearch and, where there is one, Redis.
+async fn with_backends(world: &World, meili: &Double) -> App {
+    let mut config =
+        config(&[("relay.backoff", "1ms".into()), ("relay.backoff_max", "5ms".into()), ("relay.batch", "3".into())]);
+    config.database.url = world.app.config.database.url.clone();
+    config.meili.url = meili.url().to_owned();
+    config.meili.master_key = Secret::from(KEY);
+    if let Some((url, prefix)) = services::redis() {
+        config.redis.url = Secret::from(url.as_str());
+        config.redis.prefix = prefix;
+    }
+    App::connect(config, Clock::system(), true).await.unwrap()
+}
+
+async fn seq(app: &App, sink: &str) -> i64 {
+    let select = Stmt::new(&app.db.read, "select coalesce(max(seq), 0) as n from sink_cursors where sink = ").val(sink);
+    select.all(&app.db.read).await.unwrap()[0].try_get("", "n").unwrap()
+}
+
+/// Delivers until the sink has everything, or `rounds` are over.
+async fn relay<S: clerk_sync::outbox::relay::Sink + Clone>(app: &App, sink: &S, rounds: usize) -> bool {
+    let relay = app.relay();
+    for _ in 0..rounds {
+        if relay.drain(sink).await.unwrap() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn p6_a_sink_that_is_down_delays_no_other_and_loses_nothing() {
+    for world in worlds(&[]).await {
+        let meili = Double::start().await;
+        let app = with_backends(&world, &meili).await;
+        let Some(cache) = shared(&app) else { return };
+        for index in 0..10 {
+            world.deliver(&format!("msg_{index}"), &user(&format!("u{index}"), index)).await;
+        }
+        world.drain().await;
+        meili.fail(|faults| faults.answer = Some((503, "unavailable")));
+        assert!(!relay(&app, &app.sinks.search, 3).await, "{}: the search is down", world.name);
+        assert!(relay(&app, &cache, 50).await, "{}: the cache is not", world.name);
+        assert_eq!((seq(&app, "search:meilisearch").await, seq(&app, "cache:redis").await), (0, 10));
+        assert!(matches!(app.sinks.cache.cache.get("user:user_u7").await.unwrap(), Lookup::Hit { .. }));
+        assert_eq!(dead::list(&app.db, true, 10).await.unwrap().len(), 0, "an outage is nobody's fault");
+        meili.fail(|faults| faults.answer = None);
+        assert!(relay(&app, &app.sinks.search, 200).await);
+        assert_eq!(seq(&app, "search:meilisearch").await, 10);
+        assert_eq!(app.sinks.search.search.search("u7@example.com", 5).await.unwrap().len(), 1, "{}", world.name);
+    }
+}
+
+/// The cache as a shared sink, where there is a Redis.
+fn shared(app: &App) -> Option<CacheSink> {
+    (!app.config.redis.url.is_empty()).then(|| app.sinks.cache.clone())
+}
+
+#[tokio::test]
+async fn p6_what_is_refused_for_good_goes_to_the_dead_letters_and_does_not_block() {
+    for world in worlds(&[]).await {
+        let meili = Double::start().await;
+        let app = with_backends(&world, &meili).await;
+        for name in ["ada", "ben", "cleo", "dora"] {
+            world.deliver(&format!("msg_{name}"), &user(name, 1)).await;
+        }
+        world.drain().await;
+        let feed = feed::read(&app.db.read, 0, 10).await.unwrap();
+        let ben = feed.iter().find(|entry| entry.subject == "user_ben").unwrap();
+        let id = ben.payload["id"].as_str().unwrap().to_owned();
+        meili.fail(|faults| faults.refused = [id.clone()].into());
+        assert!(relay(&app, &app.sinks.search, 50).await, "{}: the others are delivered", world.name);
+        assert_eq!(seq(&app, "search:meilisearch").await, 4);
+        let letters = dead::list(&app.db, false, 10).await.unwrap();
+        assert_eq!(letters.len(), 1);
+        assert_eq!((letters[0].subject.as_str(), letters[0].seq), ("user_ben", ben.seq));
+        assert_eq!(app.sinks.search.search.search("tester", 10).await.unwrap().len(), 3);
+        assert!(app.sinks.redeliver(&letters[0]).await.unwrap(), "refused still");
+        meili.fail(|faults| faults.refused.clear());
+        assert!(!app.sinks.redeliver(&letters[0]).await.unwrap());
+        assert!(dead::end(&app.db, letters[0].id.0, "retried", app.clock.now()).await.unwrap());
+        assert!(dead::list(&app.db, false, 10).await.unwrap().is_empty());
+        assert_eq!(app.sinks.search.search.search("tester", 10).await.unwrap().len(), 4);
+    }
+}
+
+/// Two replicas feed one sink: the lease lets one, and a cursor that was set back meanwhile is not moved over.
+#[tokio::test]
+async fn a_cursor_is_moved_by_one_replica_at_a_time() {
+    for world in worlds(&[]).await {
+        let (app, now) = (&world.app, world.app.clock.now());
+        let minute = Duration::from_secs(60);
+        cursor::ensure(&app.db, "s", now).await.unwrap();
+        assert!(cursor::lease(&app.db, "s", "one", now, minute).await.unwrap().is_some());
+        assert!(cursor::lease(&app.db, "s", "two", now, minute).await.unwrap().is_none());
+        assert!(!cursor::advance(&app.db, "s", "two", 0, 5, now).await.unwrap());
+        assert!(cursor::advance(&app.db, "s", "one", 0, 5, now).await.unwrap());
+        cursor::set_back(&app.db, "s", 2, now).await.unwrap();
+        assert!(
+            !cursor::advance(&app.db, "s", "one", 5, 9, now).await.unwrap(),
+            "a delivery under way must not undo it"
+        );
+        assert_eq!(cursor::lease(&app.db, "s", "one", now, minute).await.unwrap().unwrap().seq, 2);
+        let later = now + chrono::Duration::seconds(61);
+        assert_eq!(cursor::lease(&app.db, "s", "two", later, minute).await.unwrap().unwrap().seq, 2, "{}", world.name);
+        cursor::rest(&app.db, "s", "two", later + chrono::Duration::seconds(9), "down", later).await.unwrap();
+        assert!(cursor::lease(&app.db, "s", "two", later, minute).await.unwrap().is_none(), "it rests");
+    }
+}
+
+/// P7: everything in the search index is lost; one command builds it again, and what changes meanwhile is in it too.
+#[tokio::test]
+async fn p7_reindex_builds_the_search_again_from_the_database() {
+    for world in worlds(&[]).await {
+        let meili = Double::start().await;
+        let remote = with_backends(&world, &meili).await;
+        for name in ["ada", "ben", "cleo"] {
+            world.deliver(&format!("msg_{name}"), &user(name, 1)).await;
+        }
+        world.deliver("msg_gone", &deleted("ben", 9)).await;
+        world.drain().await;
+        for app in [&world.app, &remote] {
+            let sink: &SearchSink = &app.sinks.search;
+            assert!(relay(app, sink, 50).await);
+            let name = clerk_sync::outbox::relay::Sink::name(sink);
+            assert_eq!(sink.search.search("tester", 10).await.unwrap().len(), 2, "{name}");
+        }
+        meili.lose("clerk_sync_users");
+        world.app.db.write.execute_unprepared("delete from search_users").await.unwrap();
+        world.deliver("msg_late", &user("late", 1)).await;
+        world.drain().await;
+        for app in [&world.app, &remote] {
+            let sink = &app.sinks.search;
+            let (people, refused) = reindex::search(sink, &app.clock, |_| {}).await.unwrap();
+            assert_eq!((people, refused), (3, 0), "{}", world.name);
+            assert!(relay(app, sink, 50).await);
+            assert_eq!(sink.search.search("tester", 10).await.unwrap().len(), 3);
+        }
+    }
+}
