@@ -3,6 +3,7 @@
 pub mod health;
 pub mod problem;
 pub mod webhooks;
+pub mod ws;
 
 use std::sync::Arc;
 

@@ -3,19 +3,23 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
+use axum::serve::ListenerExt as _;
 use chrono::Duration;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
     api::{self, ApiState},
     clerk::signature::Verifier,
     clock::Clock,
     config::Config,
     db::{self, Db},
     domain::Policy,
+    gateway::{self, Gateway},
     inbox::receive,
     meta::Meta,
+    outbox::tail::Tail,
     sync::worker::Worker,
     upkeep,
     wake::Signals,
@@ -148,7 +152,14 @@ impl App {
             verifier: Arc::new(verifier),
             receiver,
         };
-        let router = api::router(state, roles.contains(&Role::Receive));
+        let mut router = api::router(state, roles.contains(&Role::Receive));
+        if roles.contains(&Role::Gateway) {
+            router = router.merge(api::ws::routes(self.gateway(&shutdown, &tasks).await?));
+        }
+        // A frame that waits for the acknowledgement of the last one is late.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
         let stop = shutdown.clone();
         tasks.spawn(async move {
             let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
@@ -159,6 +170,23 @@ impl App {
         });
         tasks.close();
         Ok(Running { addr, shutdown, tasks, config })
+    }
+
+    /// This process's tail of the change feed, at work, and the websockets that it feeds.
+    async fn gateway(&self, shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<Arc<Gateway>> {
+        let tail = Tail::new(self.db.clone(), self.signals.clone(), self.config.tail.clone()).await?;
+        let follower = tail.follow("gateway");
+        tasks.spawn(tail.run(shutdown.clone()));
+        let parts = gateway::Parts {
+            access: Access::new(&self.config.api)?,
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            config: self.config.gateway.clone(),
+            epoch: self.meta.epoch.clone(),
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+        };
+        Ok(Gateway::start(parts, follower))
     }
 }
 

@@ -52,8 +52,13 @@ pub async fn read(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result<V
 /// # Errors
 /// What the database says.
 pub async fn bounds(db: &impl ConnectionTrait) -> Result<(i64, i64), DbErr> {
-    let rows =
-        Stmt::new(db, "select coalesce(min(seq), 0) as low, coalesce(max(seq), 0) as high from outbox").all(db).await?;
+    // Two subqueries: SQLite answers `min` and `max` of one query by reading the whole table.
+    let rows = Stmt::new(
+        db,
+        "select coalesce((select min(seq) from outbox), 0) as low, coalesce((select max(seq) from outbox), 0) as high",
+    )
+    .all(db)
+    .await?;
     rows.first().map_or(Ok((0, 0)), |row| Ok((row.try_get("", "low")?, row.try_get("", "high")?)))
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
 /// The types that get a label of their own.
 pub const KNOWN_TYPES: [&str; 14] = [
@@ -53,4 +53,14 @@ pub fn delivered(sink: &'static str, outcome: &'static str, changes: u64) {
 /// A change reached a sink; `since` is the time from its commit.
 pub fn reached(sink: &'static str, since: Duration) {
     histogram!("clerk_sync_end_to_end_seconds", "sink" => sink).record(since.as_secs_f64());
+}
+
+/// Websocket connections were opened (positive) or ended (negative).
+pub fn ws_connections(change: i32) {
+    gauge!("clerk_sync_ws_connections").increment(f64::from(change));
+}
+
+/// We ended a websocket connection; `reason` is one of a handful of words.
+pub fn ws_dropped(reason: &'static str) {
+    counter!("clerk_sync_ws_dropped_total", "reason" => reason).increment(1);
 }

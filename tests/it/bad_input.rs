@@ -77,9 +77,19 @@ async fn what_is_no_delivery_is_refused_and_not_stored() {
 
     let cases: Vec<(&str, Response, u16, &str)> = vec![
         ("truncated JSON", send(ada[..ada.len() / 2].to_vec(), 0).await.unwrap(), 400, "invalid_payload"),
-        ("invalid UTF-8", send(b"{\"type\":\"user.created\",\"data\":{\"id\":\"\xff\"}}".to_vec(), 0).await.unwrap(), 400, "invalid_payload"),
+        (
+            "invalid UTF-8",
+            send(b"{\"type\":\"user.created\",\"data\":{\"id\":\"\xff\"}}".to_vec(), 0).await.unwrap(),
+            400,
+            "invalid_payload",
+        ),
         ("a list", send(b"[]".to_vec(), 0).await.unwrap(), 400, "invalid_payload"),
-        ("data is a text", send(br#"{"type":"user.created","data":"x"}"#.to_vec(), 0).await.unwrap(), 400, "invalid_payload"),
+        (
+            "data is a text",
+            send(br#"{"type":"user.created","data":"x"}"#.to_vec(), 0).await.unwrap(),
+            400,
+            "invalid_payload",
+        ),
         ("type is a number", send(br#"{"type":7,"data":{}}"#.to_vec(), 0).await.unwrap(), 400, "invalid_payload"),
         ("empty", send(Vec::new(), 0).await.unwrap(), 400, "invalid_payload"),
         ("100 deep", send(nested.into_bytes(), 0).await.unwrap(), 400, "invalid_payload"),
@@ -88,14 +98,51 @@ async fn what_is_no_delivery_is_refused_and_not_stored() {
         ("no id", without("svix-id").await.unwrap(), 400, "missing_headers"),
         ("no timestamp", without("svix-timestamp").await.unwrap(), 400, "missing_headers"),
         ("no signature", without("svix-signature").await.unwrap(), 400, "missing_headers"),
-        ("another id", wrong(request(&running, "msg_x", &ada, 0), "svix-id", "msg_y".into()).await.unwrap(), 401, "invalid_signature"),
-        ("garbage", wrong(request(&running, "msg_x", &ada, 0), "svix-signature", "v1,AAAA v2 ,".into()).await.unwrap(), 401, "invalid_signature"),
-        ("-1", wrong(request(&running, "msg_x", &ada, 0), "svix-timestamp", "-1".into()).await.unwrap(), 401, "invalid_signature"),
-        ("no number", wrong(request(&running, "msg_x", &ada, 0), "svix-timestamp", "now".into()).await.unwrap(), 401, "invalid_signature"),
-        ("unsigned and no UTF-8", wrong(request(&running, "msg_x", b"\xff", 0), "svix-signature", "v1,AAAA".into()).await.unwrap(), 401, "invalid_signature"),
-        ("a form", wrong(request(&running, "msg_x", &ada, 0), "content-type", "application/x-www-form-urlencoded".into()).await.unwrap(), 415, "unsupported_media_type"),
+        (
+            "another id",
+            wrong(request(&running, "msg_x", &ada, 0), "svix-id", "msg_y".into()).await.unwrap(),
+            401,
+            "invalid_signature",
+        ),
+        (
+            "garbage",
+            wrong(request(&running, "msg_x", &ada, 0), "svix-signature", "v1,AAAA v2 ,".into()).await.unwrap(),
+            401,
+            "invalid_signature",
+        ),
+        (
+            "-1",
+            wrong(request(&running, "msg_x", &ada, 0), "svix-timestamp", "-1".into()).await.unwrap(),
+            401,
+            "invalid_signature",
+        ),
+        (
+            "no number",
+            wrong(request(&running, "msg_x", &ada, 0), "svix-timestamp", "now".into()).await.unwrap(),
+            401,
+            "invalid_signature",
+        ),
+        (
+            "unsigned and no UTF-8",
+            wrong(request(&running, "msg_x", b"\xff", 0), "svix-signature", "v1,AAAA".into()).await.unwrap(),
+            401,
+            "invalid_signature",
+        ),
+        (
+            "a form",
+            wrong(request(&running, "msg_x", &ada, 0), "content-type", "application/x-www-form-urlencoded".into())
+                .await
+                .unwrap(),
+            415,
+            "unsupported_media_type",
+        ),
         ("5 MiB", send(vec![b' '; 5 << 20], 0).await.unwrap(), 413, "payload_too_large"),
-        ("GET", client().get(format!("http://{}/webhooks/clerk", running.addr)).send().await.unwrap(), 405, "method_not_allowed"),
+        (
+            "GET",
+            client().get(format!("http://{}/webhooks/clerk", running.addr)).send().await.unwrap(),
+            405,
+            "method_not_allowed",
+        ),
         ("elsewhere", client().get(format!("http://{}/nowhere", running.addr)).send().await.unwrap(), 404, "not_found"),
     ];
     for (name, response, status, code) in cases {
@@ -141,7 +188,11 @@ async fn strange_content_is_accepted_and_judged_in_the_inbox() {
             ("msg_id_is_a_number", r#"{"type":"user.created","timestamp":1760000000000,"data":{"id":7}}"#.to_owned()),
             ("msg_no_times", r#"{"type":"user.updated","data":{"id":"user_1"}}"#.to_owned()),
             ("msg_huge_number", r#"{"type":"user.updated","data":{"id":"user_2","updated_at":1e999}}"#.to_owned()),
-            ("msg_wrong_kinds", with(with(user("kinds", 1), "first_name", json!(["x"])), "external_accounts", json!("none")).to_string()),
+            (
+                "msg_wrong_kinds",
+                with(with(user("kinds", 1), "first_name", json!(["x"])), "external_accounts", json!("none"))
+                    .to_string(),
+            ),
             ("msg_unknown", r#"{"type":"robot.rebooted","data":{}}"#.to_owned()),
             ("msg_long_type", format!(r#"{{"type":"{}","data":{{}}}}"#, "x".repeat(3000))),
             ("msg_large", with(user("large", 1), "unsafe_metadata", json!({"pad": "x".repeat(900_000)})).to_string()),
@@ -154,7 +205,13 @@ async fn strange_content_is_accepted_and_judged_in_the_inbox() {
             assert_eq!(again["status"], "duplicate", "{id}");
         }
         world.drain().await;
-        while entity::inbox::Entity::find().all(&world.app.db.read).await.unwrap().iter().any(|row| ["pending", "running"].contains(&row.state.as_str())) {
+        while entity::inbox::Entity::find()
+            .all(&world.app.db.read)
+            .await
+            .unwrap()
+            .iter()
+            .any(|row| ["pending", "running"].contains(&row.state.as_str()))
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let end = |row: entity::inbox::Model| format!("{} {}", row.state, row.reason.unwrap_or_default());
@@ -172,7 +229,11 @@ async fn strange_content_is_accepted_and_judged_in_the_inbox() {
             assert_eq!(end(world.inbox(id).await), expected, "{}: {id}", world.name);
         }
         let metadata = entity::user_metadata::Entity::find().all(&world.app.db.read).await.unwrap();
-        assert!(metadata.iter().any(|row| row.public_metadata == json!({"no\u{fffd}te": "a\u{fffd}b"})), "{}", world.name);
+        assert!(
+            metadata.iter().any(|row| row.public_metadata == json!({"no\u{fffd}te": "a\u{fffd}b"})),
+            "{}",
+            world.name
+        );
         assert!(running.stop().await);
     }
 }
@@ -184,9 +245,11 @@ async fn unbranded_headers_are_accepted() {
     let running = world.serve().await;
     let body = user("ada", 1).to_string();
     let at = Clock::system().now().timestamp();
-    let signature = Verifier::new(SECRET, Duration::from_secs(300)).unwrap().sign("msg_w", at, body.as_bytes()).unwrap();
+    let signature =
+        Verifier::new(SECRET, Duration::from_secs(300)).unwrap().sign("msg_w", at, body.as_bytes()).unwrap();
     let request = client().post(format!("http://{}/webhooks/clerk", running.addr)).header("webhook-id", "msg_w");
-    let response = request.header("webhook-timestamp", at).header("webhook-signature", signature).body(body).send().await.unwrap();
+    let response =
+        request.header("webhook-timestamp", at).header("webhook-signature", signature).body(body).send().await.unwrap();
     assert_eq!(response.status(), 200, "and a content type may be missing");
     assert!(running.stop().await);
 }
@@ -194,7 +257,13 @@ async fn unbranded_headers_are_accepted() {
 /// The database goes away: 503 with Retry-After, nothing acknowledged; it comes back: everything goes on by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_down_is_answered_with_503_and_recovers() {
-    for world in worlds(&[("database.acquire_timeout", "500ms".into()), ("receiver.answer_within", "3s".into()), ("sync.poll", "50ms".into())]).await {
+    for world in worlds(&[
+        ("database.acquire_timeout", "500ms".into()),
+        ("receiver.answer_within", "3s".into()),
+        ("sync.poll", "50ms".into()),
+    ])
+    .await
+    {
         let running = world.serve().await;
         let body = user("ada", 1).to_string().into_bytes();
         assert_eq!(request(&running, "msg_before", &body, 0).send().await.unwrap().status(), 200);

@@ -43,7 +43,8 @@ fn rank(module: &str) -> Option<usize> {
 /// The modules of the crate that a source names: `crate::x` and, in grouped imports, `crate::{x, y::…}`.
 fn uses(source: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
         let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -88,7 +89,9 @@ fn a_module_uses_only_what_stands_before_it() {
         }
         if module == "domain" {
             let foreign = ["sea_orm", "sqlx", "axum", "reqwest", "tokio"];
-            wrong.extend(foreign.iter().filter(|word| source.contains(**word)).map(|word| format!("{name} knows {word}")));
+            wrong.extend(
+                foreign.iter().filter(|word| source.contains(**word)).map(|word| format!("{name} knows {word}")),
+            );
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -98,14 +101,17 @@ fn a_module_uses_only_what_stands_before_it() {
 fn only_the_composition_root_names_concrete_backends() {
     for (name, source) in all() {
         let inside = ["app.rs", "backends", "sinks", "commands"].iter().any(|place| name.starts_with(place));
-        let named = ["Cache::Redis", "Cache::Local", "Search::Meili", "Search::Database"].iter().any(|word| source.contains(word));
+        let named = ["Cache::Redis", "Cache::Local", "Search::Meili", "Search::Database"]
+            .iter()
+            .any(|word| source.contains(word));
         assert!(inside || !named, "{name}");
     }
 }
 
 #[test]
 fn rooms_stay_small() {
-    let mut lines: Vec<(usize, String)> = all().into_iter().map(|(name, source)| (source.lines().count(), name)).collect();
+    let mut lines: Vec<(usize, String)> =
+        all().into_iter().map(|(name, source)| (source.lines().count(), name)).collect();
     lines.sort();
     let (longest, name) = lines.last().unwrap();
     assert!(*longest <= 500, "{name} has {longest} lines");

@@ -4,6 +4,7 @@
 mod bad_input;
 mod cache;
 mod endurance;
+mod gateway;
 mod house;
 mod payloads;
 mod scenarios;

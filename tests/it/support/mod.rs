@@ -5,3 +5,4 @@ pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod tables;
 pub(crate) mod world;
+pub(crate) mod ws;
