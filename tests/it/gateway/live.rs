@@ -45,7 +45,12 @@ async fn a_change_is_told_once_a_topic_with_the_data_that_is_for_it() {
 
 #[tokio::test]
 async fn a_person_is_followed_by_either_id_before_and_after_they_appear() {
-    let server = Server::start(&[]).await;
+    for server in Server::each(&[]).await {
+        follow_by_either_id(server).await;
+    }
+}
+
+async fn follow_by_either_id(server: Server) {
     let (mut early, _) = server.admin().await;
     assert_eq!(early.subscribe(&["user:user_ada"], json!({})).await, json!(["user:user_ada"]));
     server.deliver(&user("ada", 1)).await;

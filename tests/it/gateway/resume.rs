@@ -14,7 +14,12 @@ fn people(names: std::ops::Range<u64>) -> Vec<Value> {
 
 #[tokio::test]
 async fn resumes_after_the_last_row_seen() {
-    let server = Server::start(&[]).await;
+    for server in Server::each(&[]).await {
+        resume_after(server).await;
+    }
+}
+
+async fn resume_after(server: Server) {
     server.deliver_all(people(0..5)).await;
     server.settle().await;
     let (mut client, welcome) = server.admin().await;
@@ -34,7 +39,12 @@ async fn resumes_after_the_last_row_seen() {
 
 #[tokio::test]
 async fn a_point_that_means_nothing_here_is_a_reset() {
-    let server = Server::start(&[]).await;
+    for server in Server::each(&[]).await {
+        reset(server).await;
+    }
+}
+
+async fn reset(server: Server) {
     let (mut client, welcome) = server.admin().await;
     let epoch = welcome["epoch"].clone();
     // Nothing was ever told: 0 is where that begins.

@@ -42,6 +42,16 @@ impl Server {
         Self::on(&database, Arc::new(folder), overrides).await
     }
 
+    /// On every database that is there, each new.
+    pub(super) async fn each(overrides: &[(&str, &str)]) -> Vec<Self> {
+        let mut servers = vec![Self::start(overrides).await];
+        if let Some(postgres) = services::postgres() {
+            let url = postgres.url().to_owned();
+            servers.push(Self::on(&url, Arc::new(postgres), overrides).await);
+        }
+        servers
+    }
+
     /// On this database, which lives as long as `keep`.
     pub(super) async fn on(
         database: &str,

@@ -17,7 +17,7 @@ fn heavy(version: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_closed_with_4408_and_resumes_while_others_go_on() {
-    let server = Server::start(&[("gateway.queue", "16"), ("sync.batch", "8")]).await;
+    let server = Server::start(&[("gateway.queue", "16"), ("gateway.write_timeout", "1h"), ("sync.batch", "8")]).await;
     let topic = &["user:user_heavy"];
     let mut slow = server.open(&[], Some(4096)).await.unwrap();
     slow.auth(ADMIN).await;
