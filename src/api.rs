@@ -17,6 +17,7 @@ pub mod reads;
 pub mod search;
 pub mod users;
 pub mod webhooks;
+pub mod ws;
 
 use std::{sync::Arc, time::Duration};
 

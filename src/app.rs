@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
+use axum::serve::ListenerExt as _;
 use chrono::Duration;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,10 +17,11 @@ use crate::{
     config::Config,
     db::{self, Db},
     domain::Policy,
+    gateway::{self, Gateway},
     inbox::receive,
     meta::Meta,
-    outbox::relay::Relay,
-    sinks::{Sinks, cache::CacheSink, search::SearchSink},
+    outbox::{relay::Relay, tail::Tail},
+    sinks::{Sinks, cache::CacheSink, local, search::SearchSink},
     sync::worker::Worker,
     telemetry::exporter::Exporter,
     upkeep,
@@ -185,7 +187,19 @@ impl App {
             exporter,
             shutdown: shutdown.clone(),
         };
-        let router = api::router(state, roles.contains(&Role::Receive), roles.contains(&Role::Api));
+        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;
+        let mut router = api::router(state, roles.contains(&Role::Receive), roles.contains(&Role::Api));
+        if roles.contains(&Role::Gateway) {
+            router = router.merge(api::ws::routes(self.gateway(&tail, &shutdown, &tasks)?));
+        }
+        if matches!(self.sinks.cache.cache, Cache::Local(_)) {
+            tasks.spawn(local::follow(self.sinks.cache.clone(), tail.follow("cache:local"), shutdown.clone()));
+        }
+        tasks.spawn(tail.run(shutdown.clone()));
+        // A frame that waits for the acknowledgement of the last one is late.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
         let stop = shutdown.clone();
         tasks.spawn(async move {
             let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
@@ -196,6 +210,21 @@ impl App {
         });
         tasks.close();
         Ok(Running { addr, shutdown, tasks, config })
+    }
+
+    /// The websockets, fed by this process's tail of the change feed.
+    fn gateway(&self, tail: &Tail, shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<Arc<Gateway>> {
+        let follower = tail.follow("gateway");
+        let parts = gateway::Parts {
+            access: Access::new(&self.config.api)?,
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            config: self.config.gateway.clone(),
+            epoch: self.meta.epoch.clone(),
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+        };
+        Ok(Gateway::start(parts, follower))
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Config {
     pub settings: Settings,
     pub deletion: Deletion,
     pub relink: Relink,
+    pub tail: Tail,
     pub relay: Relay,
     pub cache: Cache,
     pub api: Api,
@@ -112,6 +113,16 @@ section!(Relink {
     #[serde(with = "humantime_serde")]
     window: Duration
 });
+section!(Tail {
+    batch: u32,
+    buffer: usize,
+    #[serde(with = "humantime_serde")]
+    poll: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff: Duration,
+    #[serde(with = "humantime_serde")]
+    backoff_max: Duration,
+});
 section!(Relay {
     batch: u32,
     #[serde(with = "humantime_serde")]
@@ -141,6 +152,9 @@ section!(Gateway {
     max_frame: usize,
     max_topics: usize,
     max_connections: usize,
+    #[serde(with = "humantime_serde")] write_timeout: Duration,
+    #[serde(with = "humantime_serde")] ping_every: Duration,
+    replays: usize,
     #[serde(deserialize_with = "load::list")] list_fields: Vec<String>,
 });
 section!(Upkeep {

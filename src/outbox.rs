@@ -2,11 +2,15 @@
 //! shared targets are fed from it by leased cursors, and every process that serves clients follows it itself.
 //!
 //! - [`append`]: written by the commit
+//! - [`feed`]: rows and frames as readers get them
 //! - [`tail`]: a process's own reading position
+//! - [`past`]: a part of it again, for those who were away
 //! - [`relay`]: leased cursors of shared sinks, dead letters
 
 pub mod append;
 pub mod cursor;
 pub mod dead;
 pub mod feed;
+pub mod past;
 pub mod relay;
+pub mod tail;

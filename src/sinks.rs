@@ -2,6 +2,7 @@
 //! and writes that, with its `rev`, never the payload. So it may get changes twice and in any order.
 
 pub mod cache;
+pub mod local;
 pub mod reindex;
 pub mod search;
 

@@ -95,11 +95,26 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     for (name, value) in [
         ("sync.batch", config.sync.batch),
         ("relay.batch", config.relay.batch),
+        ("tail.batch", config.tail.batch),
         ("database.max_connections", config.database.max_connections),
     ] {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
+    }
+    let gateway = &config.gateway;
+    for (name, value) in [
+        ("tail.buffer", config.tail.buffer),
+        ("gateway.queue", gateway.queue),
+        ("gateway.max_frame", gateway.max_frame),
+        ("gateway.replays", gateway.replays),
+    ] {
+        if value == 0 {
+            return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
+        }
+    }
+    if gateway.ping_every.is_zero() {
+        return key("gateway.ping_every", "is no time", "Use a duration such as 30s.");
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub fn show(config: &Config) -> String {
         ("settings", config.settings.entries()),
         ("deletion", config.deletion.entries()),
         ("relink", config.relink.entries()),
+        ("tail", config.tail.entries()),
         ("relay", config.relay.entries()),
         ("cache", config.cache.entries()),
         ("api", config.api.entries()),

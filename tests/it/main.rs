@@ -5,6 +5,7 @@ mod api;
 mod bad_input;
 mod cache;
 mod endurance;
+mod gateway;
 mod house;
 mod payloads;
 mod scenarios;

@@ -7,3 +7,4 @@ pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod tables;
 pub(crate) mod world;
+pub(crate) mod ws;

@@ -1,0 +1,219 @@
+//! Who follows what in this process, and the hand-over of each row to them.
+//!
+//! Invariants:
+//! - Joining and the hand-over of a row exclude each other: who joins at N gets every row above N and none up to N.
+//! - A row is written as text once a topic, however many follow it.
+//! - The hub never waits for a client for long: a queue that stays full ends its client, who can resume.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Time,
+    outbox::{feed::Entry, tail::Follower},
+};
+
+use super::{
+    client::{Client, Live},
+    notices::notice,
+    protocol::Told,
+    topics::reached,
+};
+
+/// How long a client that could take frames, but has not been given the processor, may keep everybody waiting.
+const SCHEDULING: Duration = Duration::from_secs(2);
+
+/// The index. One a process.
+#[derive(Debug)]
+pub(super) struct Hub {
+    inner: Mutex<Inner>,
+    list_fields: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The last row that was handed over.
+    at: i64,
+    /// Topic to client number to seat.
+    topics: HashMap<Arc<str>, HashMap<u64, Seat>>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    subscription: u64,
+    client: Arc<Client>,
+}
+
+/// A row as the followers of one topic get it.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) seq: i64,
+    pub(super) created_at: Time,
+    pub(super) event: Utf8Bytes,
+    pub(super) notice: Option<Utf8Bytes>,
+}
+
+impl Frame {
+    pub(super) fn new(entry: &Entry, topic: &str, list_fields: &[String]) -> Self {
+        Self {
+            seq: entry.seq,
+            created_at: entry.created_at,
+            event: Told::event(entry, topic, list_fields).text(),
+            notice: notice(topic, entry).map(|notice| Told::Notice(notice).text()),
+        }
+    }
+}
+
+impl Hub {
+    /// A hub that stands at `at`; `list_fields` are what lists carry of a person.
+    pub(super) fn new(at: i64, list_fields: Vec<String>) -> Self {
+        Self { inner: Mutex::new(Inner { at, topics: HashMap::new() }), list_fields }
+    }
+
+    /// The last row that was handed over.
+    pub(super) fn at(&self) -> i64 {
+        self.lock().at
+    }
+
+    /// What lists carry of a person.
+    pub(super) fn list_fields(&self) -> &[String] {
+        &self.list_fields
+    }
+
+    /// Gives `client` every row of these topics above the number that this answers. A seat that the client had is
+    /// replaced. With `near`, which is (a seq, a distance), nobody joins unless that seq is so near.
+    pub(super) fn join(&self, client: &Arc<Client>, seats: &[(Arc<str>, u64)], near: Option<(i64, i64)>) -> Joined {
+        let mut inner = self.lock();
+        if let Some((seq, distance)) = near
+            && inner.at - seq > distance
+        {
+            return Joined::Far(inner.at);
+        }
+        for (topic, subscription) in seats {
+            let seat = Seat { subscription: *subscription, client: client.clone() };
+            inner.topics.entry(topic.clone()).or_default().insert(client.number, seat);
+        }
+        Joined::At(inner.at)
+    }
+
+    /// Takes the client's seat away.
+    pub(super) fn leave(&self, client: &Client, topic: &str) {
+        let mut inner = self.lock();
+        if let Some(seats) = inner.topics.get_mut(topic) {
+            seats.remove(&client.number);
+            if seats.is_empty() {
+                inner.topics.remove(topic);
+            }
+        }
+    }
+
+    /// Hands over what the follower brings, until shutdown.
+    pub(super) async fn run(&self, mut follower: Follower, shutdown: CancellationToken) {
+        let mut patience = Patience::new();
+        loop {
+            let entry = tokio::select! {
+                entry = follower.next() => entry,
+                () = shutdown.cancelled() => return,
+            };
+            let Some(entry) = entry else { return };
+            let full = self.deliver(&entry);
+            if !full.is_empty() {
+                make_room(full, &mut patience).await;
+            }
+        }
+    }
+
+    /// Hands a row to everybody who follows one of its topics. Answers those whose queues are full.
+    fn deliver(&self, entry: &Entry) -> Vec<(Arc<Client>, Live)> {
+        let mut full = Vec::new();
+        let mut inner = self.lock();
+        inner.at = entry.seq;
+        for topic in reached(entry) {
+            let Some(seats) = inner.topics.get(&*topic) else { continue };
+            let frame = Arc::new(Frame::new(entry, &topic, &self.list_fields));
+            for seat in seats.values() {
+                let live = Live { subscription: seat.subscription, frame: frame.clone() };
+                if let Err(TrySendError::Full(live)) = seat.client.queue.try_send(live) {
+                    full.push((seat.client.clone(), live));
+                }
+            }
+        }
+        full
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that can panic leaves the index half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of an attempt to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// Everything above this comes.
+    At(i64),
+    /// Too far behind the hub, which stands here.
+    Far(i64),
+}
+
+/// Waits a little for queues to drain, then ends those that did not. All of them at once, and before the next row,
+/// so that each client's frames keep their order.
+async fn make_room(mut full: Vec<(Arc<Client>, Live)>, patience: &mut Patience) {
+    let started = Instant::now();
+    loop {
+        let pause = Instant::now();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if full.iter().any(|(client, _)| client.is_blocked()) {
+            patience.spend(pause.elapsed());
+        }
+        let (exhausted, late) = (patience.is_exhausted(), started.elapsed() > SCHEDULING);
+        let mut still = Vec::new();
+        for (client, live) in full {
+            if let Err(TrySendError::Full(live)) = client.queue.try_send(live) {
+                if late || (exhausted && client.is_blocked()) {
+                    client.overflow();
+                } else if !client.is_ending() {
+                    still.push((client, live));
+                }
+            }
+        }
+        if still.is_empty() {
+            return;
+        }
+        full = still;
+    }
+}
+
+/// The time for which clients whose sockets take nothing may keep the others waiting: a burst that fills a queue
+/// faster than any socket takes it must not end healthy clients, and slow ones must not set everybody's pace.
+/// At most [`Patience::MOST`] at a time and a tenth of all time.
+struct Patience {
+    left: Duration,
+    since: Instant,
+}
+
+impl Patience {
+    const MOST: Duration = Duration::from_millis(200);
+
+    fn new() -> Self {
+        Self { left: Self::MOST, since: Instant::now() }
+    }
+
+    fn is_exhausted(&mut self) -> bool {
+        let now = Instant::now();
+        self.left = Self::MOST.min(self.left + now.duration_since(self.since) / 10);
+        self.since = now;
+        self.left.is_zero()
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.left = self.left.saturating_sub(time);
+    }
+}

@@ -1,0 +1,233 @@
+//! One client from its first frame to its last: authentication, then one loop over what it says, what comes live and
+//! what it has missed.
+//!
+//! Before it is authenticated a client has no seat, no query and no frame longer than a token needs.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
+
+use crate::telemetry::metrics;
+
+use super::{
+    Gateway, Place,
+    auth::{Identity, authenticate},
+    client::{Client, Live, Member},
+    protocol::{End, Said, Told},
+    rate::Rate,
+    resume::Arrived,
+    subscription::{Replay, Subscription},
+    wire::Wire,
+};
+
+/// Bytes of a frame before authentication: a token and a little around it.
+const FIRST_FRAME: usize = 8 * 1024;
+
+/// Frames that share one write.
+const BATCH: usize = 64;
+
+/// A client that is authenticated.
+pub(super) struct Session {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) identity: Identity,
+    pub(super) member: Member,
+    pub(super) wire: Wire,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) last_id: u64,
+    pub(super) replays: std::collections::VecDeque<Replay>,
+    /// The read from the database that is under way, if one is.
+    pub(super) reading: Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>,
+    queue: mpsc::Receiver<Live>,
+    batch: Vec<Live>,
+    rate: Rate,
+    heard: Instant,
+}
+
+enum Step {
+    Said(Message),
+    Live,
+    Arrived(Arrived),
+    Tick,
+}
+
+/// Serves a client until it ends, and tells it why. `place` is kept until then.
+pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) {
+    let (client, queue) = Client::new(place.number, gateway.config.queue);
+    let shutdown = gateway.shutdown.clone();
+    let mut wire = Wire::new(socket, client.clone(), gateway.config.write_timeout, shutdown.clone());
+    let mut rate = Rate::new(Instant::now());
+    let first = tokio::select! {
+        first = timeout(gateway.config.auth_timeout, first(&gateway, &mut wire, &mut rate)) => first,
+        () = shutdown.cancelled() => Ok(Err(End::Shutdown)),
+    };
+    let identity = match first {
+        Ok(Ok(identity)) => identity,
+        Ok(Err(end)) => return wire.close(end).await,
+        Err(_) => return wire.close(End::Unauthenticated).await,
+    };
+    let member = Member::new(gateway.hub.clone(), client);
+    let mut session = Session {
+        gateway,
+        identity,
+        member,
+        wire,
+        subscriptions: Vec::new(),
+        last_id: 0,
+        replays: Default::default(),
+        reading: None,
+        queue,
+        batch: Vec::new(),
+        rate,
+        heard: Instant::now(),
+    };
+    let end = session.live().await;
+    let Session { member, wire, .. } = session;
+    // Its seats first: nothing more is queued for somebody who is leaving.
+    drop(member);
+    wire.close(end).await;
+    drop(place);
+}
+
+/// Waits for the frame that says who this is.
+async fn first(gateway: &Gateway, wire: &mut Wire, rate: &mut Rate) -> Result<Identity, End> {
+    loop {
+        let message = wire.recv().await?;
+        if !rate.allows(Instant::now()) {
+            return Err(End::RateLimited);
+        }
+        let text = match message {
+            Message::Text(text) if text.len() <= FIRST_FRAME => text,
+            Message::Text(_) | Message::Binary(_) => return Err(End::BadMessage),
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Close(_) => return Err(End::Gone),
+        };
+        return match parse(&text)? {
+            Said::Auth { token } => authenticate(&gateway.access, &token).await.ok_or(End::Unauthenticated),
+            Said::Subscribe { .. } | Said::Unsubscribe { .. } | Said::Ping => Err(End::Unauthenticated),
+        };
+    }
+}
+
+fn parse(text: &Utf8Bytes) -> Result<Said, End> {
+    serde_json::from_str(text).map_err(|_| End::BadMessage)
+}
+
+impl Session {
+    /// The loop; answers how it ended.
+    async fn live(&mut self) -> End {
+        match self.serve().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        let gateway = self.gateway.clone();
+        let mut pings = pings(gateway.config.ping_every);
+        self.welcome().await?;
+        loop {
+            self.read_on();
+            // Live frames wait while what came before them is still being sent.
+            let held = self.replays.front().is_some_and(|replay| replay.joined.is_some());
+            let step = tokio::select! {
+                () = gateway.shutdown.cancelled() => return Err(End::Shutdown),
+                () = self.member.client().overflowed() => return Err(End::Slow),
+                message = self.wire.recv() => Step::Said(message?),
+                _ = self.queue.recv_many(&mut self.batch, BATCH), if !held => Step::Live,
+                arrived = arrive(&mut self.reading) => Step::Arrived(arrived),
+                _ = pings.tick() => Step::Tick,
+            };
+            match step {
+                Step::Said(message) => self.hear(message).await?,
+                Step::Live => self.pass_on().await?,
+                Step::Arrived(arrived) => {
+                    self.reading = None;
+                    self.arrived(arrived).await?;
+                }
+                Step::Tick if self.heard.elapsed() > gateway.config.ping_every.mul_f64(2.5) => return Err(End::Idle),
+                Step::Tick => self.wire.ping().await?,
+            }
+        }
+    }
+
+    /// Writes one frame.
+    pub(super) async fn tell(&mut self, told: Told<'_>) -> Result<(), End> {
+        self.wire.feed(told.text()).await?;
+        self.wire.flush().await
+    }
+
+    async fn welcome(&mut self) -> Result<(), End> {
+        let (seq, epoch) = (self.gateway.hub.at(), self.gateway.epoch.clone());
+        self.tell(Told::Welcome { seq, epoch: &epoch, user: self.identity.person() }).await
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), End> {
+        let now = Instant::now();
+        self.heard = now;
+        if !self.rate.allows(now) {
+            return Err(End::RateLimited);
+        }
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Err(End::BadMessage),
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            Message::Close(_) => return Err(End::Gone),
+        };
+        match parse(&text)? {
+            Said::Auth { token } => {
+                let identity = authenticate(&self.gateway.access, &token).await;
+                // Whoever renews a token stays who they are.
+                if identity.as_ref() != Some(&self.identity) {
+                    return Err(End::Unauthenticated);
+                }
+                self.welcome().await
+            }
+            Said::Subscribe { topics, after, epoch } => self.subscribe(&topics, after, epoch.as_deref()).await,
+            Said::Unsubscribe { topics } => {
+                self.unsubscribe(&topics);
+                Ok(())
+            }
+            Said::Ping => self.tell(Told::Pong).await,
+        }
+    }
+
+    /// Writes the live frames that have gathered.
+    async fn pass_on(&mut self) -> Result<(), End> {
+        let mut oldest = None;
+        for Live { subscription, frame } in std::mem::take(&mut self.batch) {
+            let wanted = self.subscriptions.iter_mut().find(|known| known.id == subscription);
+            if !wanted.is_some_and(|subscription| subscription.take(frame.seq)) {
+                continue;
+            }
+            oldest.get_or_insert(frame.created_at);
+            self.wire.feed(frame.event.clone()).await?;
+            if let Some(notice) = &frame.notice {
+                self.wire.feed(notice.clone()).await?;
+            }
+        }
+        if let Some(oldest) = oldest {
+            self.wire.flush().await?;
+            // One sample a write, of the frame that waited longest.
+            metrics::reached("websocket", (self.gateway.clock.now() - oldest).to_std().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+async fn arrive(reading: &mut Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>) -> Arrived {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Clients that came together are not pinged together.
+fn pings(every: Duration) -> Interval {
+    let mut pings = interval_at(Instant::now() + every.mul_f64(0.5 + 0.5 * fastrand::f64()), every);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings
+}

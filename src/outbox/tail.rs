@@ -1,0 +1,169 @@
+//! A process's own reading position in the change feed. One task reads each row once, in seq order, and hands it to
+//! every [`Follower`] of the process; shared targets have leased cursors instead.
+//!
+//! Invariants: a follower sees every row above the head at which it began, once, in order. One that falls behind
+//! by more than the buffer reads the rows it missed from the database, so it delays no other and nothing grows.
+//! Errors of the database are waited out; a row is never passed over.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use sea_orm::DbErr;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config, db::Db, inbox::retry::backoff, wake::Signals};
+
+use super::feed::{self, Entry};
+
+/// The one reader of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tail {
+    db: Db,
+    signals: Signals,
+    config: config::Tail,
+    head: watch::Sender<i64>,
+    ring: broadcast::Sender<Arc<Entry>>,
+}
+
+/// Reads the change feed from the head at which it was made.
+#[derive(Debug)]
+pub struct Follower {
+    name: &'static str,
+    db: Db,
+    config: config::Tail,
+    ring: broadcast::Receiver<Arc<Entry>>,
+    /// The last row that was handed out.
+    at: i64,
+    /// Rows that the ring no longer had, already read again.
+    missed: VecDeque<Arc<Entry>>,
+    /// Whether rows above those in `missed` may be gone from the ring.
+    behind: bool,
+}
+
+impl Tail {
+    /// A tail that stands at the present head; it moves once [`Tail::run`] does.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn new(db: Db, signals: Signals, config: config::Tail) -> Result<Self, DbErr> {
+        let (_, head) = feed::bounds(&db.read).await?;
+        let ring = broadcast::Sender::new(config.buffer.max(1));
+        Ok(Self { db, signals, config, head: watch::Sender::new(head), ring })
+    }
+
+    /// How far this process has read: every row up to here is or was on its way to the followers.
+    pub fn head(&self) -> watch::Receiver<i64> {
+        self.head.subscribe()
+    }
+
+    /// A follower from the present head on; `name` is for the logs.
+    pub fn follow(&self, name: &'static str) -> Follower {
+        // The ring first: a row that comes in between is above `at` and in the ring. The other way round it would
+        // be above `at` and nowhere.
+        let ring = self.ring.subscribe();
+        let at = *self.head.borrow();
+        let (db, config) = (self.db.clone(), self.config.clone());
+        Follower { name, db, config, ring, at, missed: VecDeque::new(), behind: false }
+    }
+
+    /// Reads until shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut waiter = self.signals.outbox.waiter();
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let rest = match self.advance().await {
+                Ok(true) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(false) => {
+                    failures = 0;
+                    self.config.poll.mul_f64(0.75 + 0.5 * fastrand::f64())
+                }
+                Err(error) => {
+                    failures += 1;
+                    let delay = backoff(failures, self.config.backoff, self.config.backoff_max, fastrand::f64());
+                    tracing::warn!(%error, delay_ms = delay.as_millis() as u64, "the change feed cannot be read; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => continue,
+                        () = shutdown.cancelled() => return,
+                    }
+                }
+            };
+            tokio::select! {
+                () = waiter.wait(rest) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Reads one page; answers whether there may be more.
+    async fn advance(&self) -> Result<bool, DbErr> {
+        let head = *self.head.borrow();
+        let page = feed::read(&self.db.read, head, self.config.batch).await?;
+        let full = page.len() >= self.config.batch as usize;
+        for entry in page {
+            // Before the row is sent, see `follow`.
+            self.head.send_replace(entry.seq);
+            // Nobody follows: nobody misses it.
+            let _ = self.ring.send(Arc::new(entry));
+        }
+        Ok(full)
+    }
+}
+
+impl Follower {
+    /// The last row that was handed out, or the head at which it began.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
+    /// The next row; `None` when the tail is gone. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Arc<Entry>> {
+        loop {
+            while let Some(entry) = self.missed.pop_front() {
+                // Rows of the ring and rows read again overlap.
+                if entry.seq > self.at {
+                    self.at = entry.seq;
+                    return Some(entry);
+                }
+            }
+            if self.behind {
+                self.read_again().await;
+                continue;
+            }
+            match self.ring.recv().await {
+                Ok(entry) => self.missed.push_back(entry),
+                Err(RecvError::Lagged(rows)) => {
+                    tracing::debug!(follower = self.name, rows, "behind the change feed; reading the rows again");
+                    self.behind = true;
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Reads a page of what the ring no longer has. A page that is not full reaches the newest row, and what the
+    /// ring dropped is older than that.
+    async fn read_again(&mut self) {
+        let mut failures = 0;
+        loop {
+            match feed::read(&self.db.read, self.at, self.config.batch).await {
+                Ok(page) => {
+                    self.behind = page.len() >= self.config.batch as usize;
+                    self.missed.extend(page.into_iter().map(Arc::new));
+                    return;
+                }
+                Err(error) => {
+                    failures += 1;
+                    let delay = backoff(failures, self.config.backoff, self.config.backoff_max, fastrand::f64());
+                    tracing::warn!(%error, follower = self.name, "the change feed cannot be read again; trying again");
+                    tokio::time::sleep(delay.min(Duration::from_secs(60))).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The cache of this process alone: fed by the process's own tail of the change feed, not by a shared cursor.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    inbox::retry::backoff,
+    outbox::{
+        feed::Entry,
+        relay::{Sink as _, Transient},
+        tail::Follower,
+    },
+};
+
+use super::cache::CacheSink;
+
+/// Changes written to the cache at a time.
+const BATCH: usize = 256;
+
+/// Keeps the cache in step until shutdown. A database that does not answer is waited out: no change is passed over.
+pub async fn follow(sink: CacheSink, mut follower: Follower, shutdown: CancellationToken) {
+    let work = async {
+        while let Some(first) = follower.next().await {
+            let mut batch = vec![first];
+            // What is there already; a future that is dropped loses nothing.
+            while batch.len() < BATCH
+                && let Ok(Some(next)) = tokio::time::timeout(Duration::ZERO, follower.next()).await
+            {
+                batch.push(next);
+            }
+            deliver(&sink, batch).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+async fn deliver(sink: &CacheSink, batch: Vec<Arc<Entry>>) {
+    let entries: Vec<Entry> = batch.iter().map(|entry| entry.as_ref().clone()).collect();
+    let mut attempt = 0;
+    while let Err(Transient(error)) = sink.deliver(&entries).await {
+        attempt += 1;
+        tracing::warn!(sink = sink.name(), attempt, %error, "the cache is not in step; trying again");
+        tokio::time::sleep(backoff(attempt, Duration::from_millis(100), Duration::from_secs(5), fastrand::f64())).await;
+    }
+}
