@@ -11,7 +11,7 @@ pub(crate) const STEP: Step = Step {
             event text not null,
             topic text not null,
             subject text not null,
-            routing {text_json} not null,
+            routing {json} not null,
             payload {text_json} not null,
             changed {text_json} not null,
             effects text not null default 'all' check (effects in ('all', 'state')),

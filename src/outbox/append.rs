@@ -15,7 +15,7 @@ const COLS: [Col; 11] = [
     Col("event", Type::Text),
     Col("topic", Type::Text),
     Col("subject", Type::Text),
-    Col("routing", Type::TextJson),
+    Col("routing", Type::Json),
     Col("payload", Type::TextJson),
     Col("changed", Type::TextJson),
     Col("effects", Type::Text),
