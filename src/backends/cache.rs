@@ -2,21 +2,24 @@
 //!
 //! The promise: **a key never answers an older row than was already answered for it.** Under a key stands a row, a
 //! deletion marker (5 minutes) or a lease (30 seconds), and whatever stands there may vanish at any time.
-//! - A miss leaves a lease. A row that was loaded after a miss is taken only while that lease stands, so it is at least
-//!   as new as everything answered before the lease was given. The latest lease wins: a load that began before somebody
-//!   else's miss cannot hide what they answered.
-//! - A holder of a replaced lease may have loaded a newer row than the holder of the latest. Its offer is refused, but
-//!   its rev stays with the lease as the least that is taken. Hence the rule for readers: **offer, then answer.**
+//! - A miss leaves a lease, or gets the one that stands; it ends 30 seconds after it was first given. A row that was
+//!   loaded after a miss is taken while that lease stands: nothing was answered since the lease was given, so it is at
+//!   least as new as all that was. The first row that is taken ends the lease; the other holders' then go by rev.
+//! - What is offered and not stored (there is no row; or the lease that stands is another) raises the floor of the lease
+//!   that stands, and a row below its floor is refused. So nothing older comes after an absence that was answered, nor
+//!   after a row that was offered and answered by somebody who was not told of the refusal.
 //! - Everything else goes by rev. At the same rev a deletion wins.
+//!
+//! The contract for readers: **offer, then answer; whose offer is refused, asks again.** An answer after a hit, or after
+//! an offer that was taken, is never older than one already given. [`Cache::read_through`] does all that.
 //!
 //! What the seam cannot see, its callers owe: rows are loaded from one database, after the miss; a [`Lookup::Gone`] is an
 //! answer, not a reason to load; the sink loads and writes without dwelling between the two (its write needs no lease, so
 //! a row that it held while a newer one was filled, answered and evicted would come back until its next message).
-//! Readers in one process share one load a key: of readers that miss together only the last one's offer is taken, and
-//! some ten that keep missing on their own keep each other from being taken for seconds.
 
 mod local;
 mod redis;
+mod through;
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
@@ -24,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{clock::Clock, config};
 
-pub use self::{local::Local, redis::Redis};
+pub use self::{local::Local, redis::Redis, through::Loaded};
 
 /// How long a reader may take from its miss to its offer.
 const LEASE: Duration = Duration::from_secs(30);
@@ -78,11 +81,11 @@ pub enum Lookup {
         /// The rev that the deletion was told with.
         rev: i64,
     },
-    /// Nothing. Load the row, offer it with [`Cache::fill`], then answer it.
+    /// Nothing. Load the row, offer it with [`Cache::fill`], then answer it, or ask again if it was refused.
     Miss(Lease),
 }
 
-/// The right to offer a row after a miss.
+/// The right to offer a row after a miss. Readers that miss together have the same.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     key: String,
@@ -112,7 +115,7 @@ impl Cache {
         Redis::new(cache, redis, clock).map(Self::Redis)
     }
 
-    /// What stands under `key`. A miss leaves a lease there, in the place of another reader's.
+    /// What stands under `key`. A miss leaves a lease there, or gets that of a reader who missed before.
     ///
     /// # Errors
     /// When the cache cannot answer; then answer from the database and offer nothing.
@@ -124,11 +127,11 @@ impl Cache {
     }
 
     /// Offers the row that was loaded after a miss, before it is answered. `Ok(false)`: refused, because neither the lease
-    /// nor a row of the same or a lower `rev` stands under the key, or something newer is known.
+    /// nor a row of the same or a lower `rev` stands under the key, or something newer is known. Then ask again.
     ///
-    /// `None` says that there is no row: nothing is stored, a lease or a row up to `rev` goes, and a deletion marker stays
-    /// as that of the higher rev. `rev` is then that of the emptied row, or, where no row is left, the outbox head of the
-    /// snapshot that was read.
+    /// `None` says that there is no row: nothing is stored, a lease stays with `rev` as its floor, a row up to `rev` goes,
+    /// and a deletion marker stays as that of the higher rev. `rev` is then that of the emptied row, or, where no row is
+    /// left, the outbox head of the snapshot that was read.
     ///
     /// # Errors
     /// When the cache cannot answer. The row can be answered all the same.

@@ -5,6 +5,7 @@ mod contract;
 mod histories;
 mod proxy;
 mod races;
+mod through;
 
 use std::{
     sync::{
@@ -26,6 +27,7 @@ use crate::support::services;
 struct Rig {
     cache: Cache,
     millis: Arc<AtomicI64>,
+    again: Box<dyn Fn() -> Cache>,
 }
 
 const TTL: Duration = Duration::from_secs(3600);
@@ -46,7 +48,16 @@ impl Rig {
         let clock = Clock::from_fn(move || from_millis(reading.load(Ordering::SeqCst)).unwrap());
         let cache = config::Cache { ttl: TTL, capacity: 1000 };
         let redis = config::Redis { url: url.into(), prefix: prefix.to_owned() };
-        Self { cache: Cache::new(&cache, &redis, clock).unwrap(), millis }
+        let again = Box::new(move || Cache::new(&cache, &redis, clock.clone()).unwrap());
+        Self { cache: again(), millis, again }
+    }
+
+    /// The cache as another replica has it; of one in memory there is one only.
+    fn replica(&self) -> Cache {
+        match self.cache {
+            Cache::Local(_) => self.cache.clone(),
+            Cache::Redis(_) => (self.again)(),
+        }
     }
 
     fn advance(&self, by: Duration) {
@@ -111,7 +122,8 @@ macro_rules! over_both {
 }
 
 over_both! {
-    contract: a_miss_leaves_a_lease_and_takes_the_row_for_it, a_lease_serves_its_key_and_reader_only,
+    contract: a_miss_leaves_a_lease_and_takes_the_row_for_it, a_lease_serves_its_key_only,
+        readers_that_miss_together_share_a_lease, a_floor_is_not_fallen_below,
         nothing_is_stored_of_a_row_that_does_not_exist, what_is_absent_takes_older_rows_with_it,
         a_write_goes_by_rev, a_write_takes_the_place_of_a_lease, a_deletion_keeps_older_rows_out,
         at_the_same_rev_a_deletion_wins, revs_are_whole_numbers_of_64_bits, a_batch_is_taken_in_order,
@@ -121,4 +133,9 @@ over_both! {
         a_write_and_its_eviction_overtake_a_paused_reader, an_early_reader_with_a_newer_row_is_not_hidden,
         a_late_write_does_not_hide_what_an_early_reader_answered, an_absence_is_not_hidden_by_an_earlier_load,
         concurrent_writes_leave_the_highest_rev;
+    through: what_stands_there_is_answered_without_a_load, what_was_loaded_is_offered_and_answered,
+        a_refused_reader_asks_again, a_reader_refused_every_time_answers_what_it_loads_last,
+        a_failed_load_is_its_readers_only, nobody_is_told_what_was_refused, a_reader_that_goes_away_takes_nobody_along,
+        a_crowd_that_comes_one_by_one_settles, a_crowd_of_replicas_loads_once_each, a_crowd_in_one_process_loads_once,
+        no_reader_goes_back;
 }

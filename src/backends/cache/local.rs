@@ -6,10 +6,10 @@
 use std::{fmt, time::Duration};
 
 use chrono::TimeDelta;
-use moka::{Entry as Found, Expiry, ops::compute::Op, sync};
+use moka::{Entry as Found, Expiry, ops::compute::Op, policy::EvictionPolicy, sync};
 use uuid::Uuid;
 
-use super::{Entry, Json, LEASE, Lease, Lookup, MARKER};
+use super::{Entry, Json, LEASE, Lease, Lookup, MARKER, through::Flights};
 use crate::{
     clock::{Clock, Time},
     config,
@@ -21,6 +21,7 @@ pub struct Local {
     slots: sync::Cache<String, Slot>,
     ttl: Duration,
     clock: Clock,
+    pub(super) flights: Flights,
 }
 
 #[derive(Clone)]
@@ -39,7 +40,7 @@ enum Held {
     Gone {
         rev: i64,
     },
-    /// `floor`: the highest rev offered by holders of replaced leases.
+    /// `floor`: the highest rev that was offered and is not stored.
     Lease {
         token: Uuid,
         floor: i64,
@@ -48,24 +49,27 @@ enum Held {
 
 impl Local {
     pub(super) fn new(config: &config::Cache, clock: Clock) -> Self {
-        let slots = sync::Cache::builder().max_capacity(config.capacity).expire_after(Lifetime).build();
-        Self { slots, ttl: config.ttl, clock }
+        // By moka's own policy a full cache turns away what was not asked for before: the lease of nearly every newcomer.
+        let slots = sync::Cache::builder()
+            .max_capacity(config.capacity)
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(Lifetime)
+            .build();
+        Self { slots, ttl: config.ttl, clock, flights: Flights::default() }
     }
 
     pub(super) fn get(&self, key: &str) -> Lookup {
         let now = self.clock.now();
-        if let Some(answer) = self.slots.get(key).and_then(|slot| slot.live(now)).and_then(Held::answer) {
-            return answer;
+        if let Some(held) = self.slots.get(key).and_then(|slot| slot.live(now)) {
+            return held.answer(key);
         }
-        let token = self.clock.new_id();
+        let lease = Held::Lease { token: self.clock.new_id(), floor: 0 };
         let slot = self.slots.entry_by_ref(key).and_compute_with(|found| match held(found, now) {
             // Somebody wrote it since we looked.
-            Some(Held::Row { .. } | Held::Gone { .. }) => Op::Nop,
-            Some(Held::Lease { floor, .. }) => Op::Put(slot(Held::Lease { token, floor }, LEASE, now)),
-            None => Op::Put(slot(Held::Lease { token, floor: 0 }, LEASE, now)),
+            Some(_) => Op::Nop,
+            None => Op::Put(slot(lease.clone(), LEASE, now)),
         });
-        let answer = slot.into_entry().and_then(|found| found.into_value().held.answer());
-        answer.unwrap_or_else(|| Lookup::Miss(Lease { key: key.to_owned(), token }))
+        slot.into_entry().map_or(lease, |found| found.into_value().held).answer(key)
     }
 
     pub(super) fn fill(&self, lease: &Lease, rev: i64, json: Option<Json>) -> bool {
@@ -74,27 +78,20 @@ impl Local {
         self.slots.entry_by_ref(&lease.key).and_compute_with(|found| {
             // What stays with a higher rev stays for as long as it was to.
             let until = found.as_ref().map_or(now, |found| found.value().until);
-            match (held(found, now), json) {
-                (Some(Held::Lease { token, .. }), None) => {
-                    taken = token == lease.token;
-                    Op::Remove
-                }
-                (Some(Held::Lease { token, floor }), Some(json)) if token == lease.token && rev >= floor => {
-                    taken = true;
-                    Op::Put(slot(Held::Row { rev, json }, self.ttl, now))
-                }
-                (Some(Held::Lease { token, floor }), Some(_)) if token != lease.token && rev > floor => {
+            let Some(held) = held(found, now) else { return Op::Nop };
+            taken = match held {
+                Held::Row { rev: stored, .. } => rev >= stored,
+                Held::Gone { rev: stored } => rev > stored || rev == stored && json.is_none(),
+                Held::Lease { token, floor } => token == lease.token && rev >= floor,
+            };
+            match (held, json) {
+                (_, Some(json)) if taken => Op::Put(slot(Held::Row { rev, json }, self.ttl, now)),
+                (Held::Row { .. }, None) if taken => Op::Remove,
+                // Not stored, but nothing older is from now on.
+                (Held::Lease { token, floor }, _) if rev > floor => {
                     Op::Put(Slot { held: Held::Lease { token, floor: rev }, lives: LEASE, until })
                 }
-                (Some(Held::Row { rev: stored, .. }), json) if rev >= stored => {
-                    taken = true;
-                    json.map_or(Op::Remove, |json| Op::Put(slot(Held::Row { rev, json }, self.ttl, now)))
-                }
-                (Some(Held::Gone { rev: stored }), Some(json)) if rev > stored => {
-                    taken = true;
-                    Op::Put(slot(Held::Row { rev, json }, self.ttl, now))
-                }
-                (Some(Held::Gone { rev: stored }), None) if rev > stored => {
+                (Held::Gone { rev: stored }, _) if rev > stored => {
                     Op::Put(Slot { held: Held::Gone { rev }, lives: MARKER, until })
                 }
                 _ => Op::Nop,
@@ -153,11 +150,11 @@ impl Slot {
 }
 
 impl Held {
-    fn answer(self) -> Option<Lookup> {
+    fn answer(self, key: &str) -> Lookup {
         match self {
-            Self::Row { rev, json } => Some(Lookup::Hit { rev, json }),
-            Self::Gone { rev } => Some(Lookup::Gone { rev }),
-            Self::Lease { .. } => None,
+            Self::Row { rev, json } => Lookup::Hit { rev, json },
+            Self::Gone { rev } => Lookup::Gone { rev },
+            Self::Lease { token, .. } => Lookup::Miss(Lease { key: key.to_owned(), token }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The cache in Redis, shared by all replicas.
 //!
 //! A key's value is one text: a letter (`R` row, `G` gone, `L` lease), 19 digits (the rev; of a lease the highest rev
-//! offered by holders of replaced leases), and the JSON or the lease's token. Revs are compared as texts of equal length,
+//! that was offered and is not stored), and the JSON or the lease's token. Revs are compared as texts of equal length,
 //! because a number in Lua loses digits beyond 2^53.
 //!
 //! Invariant: every decision that depends on what stands under a key is one script, so it is atomic.
@@ -11,25 +11,21 @@ mod link;
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Cmd, FromRedisValue, Script, ScriptInvocation};
+use uuid::Uuid;
 
 use self::link::Link;
-use super::{CacheError, Entry, Json, LEASE, Lease, Lookup, MARKER};
+use super::{CacheError, Entry, Json, LEASE, Lease, Lookup, MARKER, through::Flights};
 use crate::{clock::Clock, config};
 
 /// How many keys one step of `clear` looks at, about.
 const STEP: usize = 500;
 
-/// ARGV: token, lifetime of the lease. Answers the row or marker, or nil and leaves a lease.
+/// ARGV: a lease as it is to be stored, its lifetime. Answers what stands there, which is that lease where nothing did.
 const LOOK: &str = "
 local held = redis.call('GET', KEYS[1])
-local floor = '0000000000000000000'
-if held then
-  local kind = string.sub(held, 1, 1)
-  if kind == 'R' or kind == 'G' then return held end
-  if kind == 'L' then floor = string.sub(held, 2, 20) end
-end
-redis.call('SET', KEYS[1], 'L' .. floor .. ARGV[1], 'PX', ARGV[2])
-return false";
+if held and string.find(held, '^[RGL]') then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
 
 /// ARGV: token, lifetime of a row, the row as it is to be stored (any letter but `R`: there is none). Answers 1 if taken.
 const FILL: &str = "
@@ -37,27 +33,22 @@ local held = redis.call('GETRANGE', KEYS[1], 0, 51)
 local kind, stored = string.sub(held, 1, 1), string.sub(held, 2, 20)
 local none, rev = string.sub(ARGV[3], 1, 1) ~= 'R', string.sub(ARGV[3], 2, 20)
 local taken = false
-if kind == 'L' then
-  local own = string.sub(held, 21) == ARGV[1]
-  if none then
-    redis.call('UNLINK', KEYS[1])
-    return own and 1 or 0
-  end
-  taken = own and rev >= stored
-  if not own and rev > stored then redis.call('SETRANGE', KEYS[1], 1, rev) end
-elseif kind == 'R' then
+if kind == 'R' then
   taken = rev >= stored
 elseif kind == 'G' then
-  taken = rev > stored and not none
-  if rev > stored and none then redis.call('SETRANGE', KEYS[1], 1, rev) end
+  taken = rev > stored or (rev == stored and none)
+elseif kind == 'L' then
+  taken = string.sub(held, 21) == ARGV[1] and rev >= stored
 end
-if not taken then return 0 end
-if none then
-  redis.call('UNLINK', KEYS[1])
-else
+if taken and not none then
   redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
+elseif taken and kind == 'R' then
+  redis.call('UNLINK', KEYS[1])
+elseif (kind == 'L' or kind == 'G') and rev > stored then
+  -- Not stored, but nothing older is from now on.
+  redis.call('SETRANGE', KEYS[1], 1, rev)
 end
-return 1";
+return taken and 1 or 0";
 
 /// ARGV: lifetime of a row, lifetime of a marker, then what to store under each key. Answers 1 or 0 for each.
 const WRITE: &str = "
@@ -85,6 +76,7 @@ struct Shared {
     prefix: String,
     ttl: u64,
     clock: Clock,
+    flights: Flights,
     look: Script,
     fill: Script,
     write: Script,
@@ -97,18 +89,15 @@ impl Redis {
         let prefix = format!("{}:cache:", redis.prefix);
         let ttl = millis(cache.ttl);
         let [look, fill, write] = [LOOK, FILL, WRITE].map(Script::new);
-        Ok(Self(Arc::new(Shared { link, prefix, ttl, clock, look, fill, write })))
+        Ok(Self(Arc::new(Shared { link, prefix, ttl, clock, flights: Flights::default(), look, fill, write })))
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Lookup, CacheError> {
-        let token = self.0.clock.new_id();
+        let lease = head('L', 0) + &self.0.clock.new_id().simple().to_string();
         let mut call = self.0.look.key(self.key(key));
-        call.arg(token.simple().to_string()).arg(millis(LEASE));
-        let held: Option<String> = self.run(&call).await?;
-        match held {
-            None => Ok(Lookup::Miss(Lease { key: key.to_owned(), token })),
-            Some(held) => answer(&held).ok_or_else(|| CacheError::Failed("an entry is not ours".to_owned())),
-        }
+        call.arg(lease).arg(millis(LEASE));
+        let held: String = self.run(&call).await?;
+        answer(key, &held).ok_or_else(|| CacheError::Failed("an entry is not ours".to_owned()))
     }
 
     pub(super) async fn fill(&self, lease: &Lease, rev: i64, json: Option<Json>) -> Result<bool, CacheError> {
@@ -157,6 +146,10 @@ impl Redis {
         self.send(&redis::cmd("PING")).await
     }
 
+    pub(super) fn flights(&self) -> &Flights {
+        &self.0.flights
+    }
+
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, CacheError> {
         self.0.link.ask(|mut link| async move { call.invoke_async(&mut link).await }).await
     }
@@ -180,11 +173,12 @@ fn head(kind: char, rev: i64) -> String {
     format!("{kind}{:019}", rev.max(0))
 }
 
-fn answer(held: &str) -> Option<Lookup> {
-    let rev = held.get(1..20)?.parse().ok()?;
+fn answer(key: &str, held: &str) -> Option<Lookup> {
+    let (rev, rest) = (held.get(1..20)?.parse().ok()?, held.get(20..)?);
     match held.get(..1)? {
-        "R" => Some(Lookup::Hit { rev, json: held.get(20..)?.into() }),
+        "R" => Some(Lookup::Hit { rev, json: rest.into() }),
         "G" => Some(Lookup::Gone { rev }),
+        "L" => Some(Lookup::Miss(Lease { key: key.to_owned(), token: Uuid::try_parse(rest).ok()? })),
         _ => None,
     }
 }

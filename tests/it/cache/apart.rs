@@ -20,11 +20,19 @@ async fn lifetimes_in_memory_go_by_the_clock() {
     let rig = Rig::local();
     let second = Duration::from_secs(1);
 
-    let (lease, late) = (rig.miss("in time").await, rig.miss("late").await);
+    let (lease, first) = (rig.miss("in time").await, rig.miss("late").await);
+    let absent = rig.miss("absent").await;
     rig.advance(Duration::from_secs(29));
     assert!(rig.fill(lease, 5).await);
+    assert!(rig.fill_none(absent, 5).await);
+    let (second_reader, absent) = (rig.miss("late").await, rig.miss("absent").await);
     rig.advance(second);
-    assert!(!rig.fill(late, 5).await, "a lease stands for 30 s");
+    assert!(!rig.fill(second_reader, 5).await, "30 s from when it was first given");
+    assert!(!rig.fill_none(absent, 5).await, "nor does an absence make it last");
+    let next = rig.miss("late").await;
+    assert_ne!(first, next, "it is not given again");
+    assert!(!rig.fill(first, 4).await);
+    assert!(rig.fill(next, 5).await);
 
     rig.put("row", 5).await;
     rig.remove("marker", 5).await;
@@ -45,11 +53,21 @@ async fn lifetimes_in_redis_are_the_servers() {
     let mut lives = async |key: &str| -> i64 {
         redis::cmd("PTTL").arg(format!("{prefix}:cache:{key}")).query_async(&mut redis).await.unwrap()
     };
+    let mut other = connect(&url).await;
+    let mut shorten = async |key: &str| {
+        assert!(other.pexpire(format!("{prefix}:cache:{key}"), 20_000).await.unwrap());
+    };
     let early = rig.miss("lease").await;
+    rig.cache.evict("lease").await.unwrap();
+    let absent = rig.miss("lease").await;
     assert!((25_000..=30_000).contains(&lives("lease").await));
+    shorten("lease").await;
     rig.miss("lease").await;
-    rig.fill(early, 7).await;
-    assert!((25_000..=30_000).contains(&lives("lease").await), "a refused offer leaves the lease its time");
+    assert!((1..=20_000).contains(&lives("lease").await), "the next reader does not make it last");
+    assert!(!rig.fill(early, 7).await);
+    assert!((1..=20_000).contains(&lives("lease").await), "nor does a refused offer");
+    assert!(rig.fill_none(absent, 8).await);
+    assert!((1..=20_000).contains(&lives("lease").await), "nor an absence");
     rig.put("row", 5).await;
     assert!((3_590_000..=3_600_000).contains(&lives("row").await));
     let lease = rig.miss("filled").await;

@@ -1,6 +1,6 @@
 //! What each operation promises by itself.
 
-use clerk_sync::backends::cache::{Entry, Lookup};
+use clerk_sync::backends::cache::{CacheError, Entry, Loaded, Lookup};
 
 use super::{Rig, row};
 
@@ -13,24 +13,51 @@ pub(super) async fn a_miss_leaves_a_lease_and_takes_the_row_for_it(rig: Rig) {
     rig.hits(KEY, 5).await;
 }
 
-pub(super) async fn a_lease_serves_its_key_and_reader_only(rig: Rig) {
-    let first = rig.miss(KEY).await;
+pub(super) async fn a_lease_serves_its_key_only(rig: Rig) {
+    let one = rig.miss(KEY).await;
     let other = rig.miss("user:user_2").await;
-    let second = rig.miss(KEY).await;
-    assert!(!rig.fill(first, 5).await, "the latest lease wins");
-    assert!(rig.fill(second, 5).await);
-    assert!(rig.fill(other, 3).await, "another key's lease is its own");
+    assert!(rig.fill(other, 3).await);
+    rig.miss(KEY).await;
+    assert!(rig.fill(one, 5).await);
     rig.hits(KEY, 5).await;
     rig.hits("user:user_2", 3).await;
+}
+
+pub(super) async fn readers_that_miss_together_share_a_lease(rig: Rig) {
+    let (first, second, third) = (rig.miss(KEY).await, rig.miss(KEY).await, rig.miss(KEY).await);
+    assert_eq!(first, second);
+    assert!(rig.fill(first, 5).await, "the lease stands, whoever missed since");
+    rig.hits(KEY, 5).await;
+    assert!(rig.fill(second, 6).await, "a newer row");
+    rig.hits(KEY, 6).await;
+    assert!(!rig.fill(third, 5).await, "an older one");
+    rig.hits(KEY, 6).await;
 }
 
 pub(super) async fn nothing_is_stored_of_a_row_that_does_not_exist(rig: Rig) {
     let lease = rig.miss(KEY).await;
     assert!(rig.fill_none(lease, 4).await);
-    let (first, second) = (rig.miss(KEY).await, rig.miss(KEY).await);
-    assert!(!rig.fill_none(first, 4).await, "not its lease");
-    assert!(!rig.fill(second, 4).await, "the lease is gone all the same");
-    rig.miss(KEY).await;
+    let (first, second, third) = (rig.miss(KEY).await, rig.miss(KEY).await, rig.miss(KEY).await);
+    assert!(rig.fill_none(first, 4).await, "the lease stands");
+    assert!(!rig.fill(second, 3).await, "it was absent after rev 3");
+    assert!(!rig.put(KEY, 3).await);
+    assert!(rig.fill(third, 5).await, "it was made since");
+    rig.hits(KEY, 5).await;
+}
+
+pub(super) async fn a_floor_is_not_fallen_below(rig: Rig) {
+    let early = rig.miss(KEY).await;
+    rig.cache.evict(KEY).await.unwrap();
+    let (low, lower, none) = (rig.miss(KEY).await, rig.miss(KEY).await, rig.miss(KEY).await);
+    let (equal, higher) = (rig.miss(KEY).await, rig.miss(KEY).await);
+    assert!(!rig.fill(early, 7).await, "its lease went");
+    assert!(!rig.fill(low, 6).await);
+    assert!(!rig.fill_none(none, 6).await);
+    assert!(!rig.put(KEY, 6).await && !rig.remove(KEY, 6).await);
+    assert!(rig.fill(equal, 7).await);
+    assert!(rig.fill(higher, 8).await);
+    assert!(!rig.fill(lower, 7).await);
+    rig.hits(KEY, 8).await;
 }
 
 pub(super) async fn what_is_absent_takes_older_rows_with_it(rig: Rig) {
@@ -45,8 +72,10 @@ pub(super) async fn what_is_absent_takes_older_rows_with_it(rig: Rig) {
     assert!(rig.fill_none(lease, 6).await);
     let lease = rig.miss(KEY).await;
 
+    let earlier = rig.miss(KEY).await;
     rig.remove(KEY, 7).await;
-    assert!(!rig.fill_none(lease, 9).await, "a marker stays");
+    assert!(!rig.fill_none(earlier, 6).await, "it was deleted after that");
+    assert!(rig.fill_none(lease, 9).await);
     rig.gone(KEY, 9).await;
     assert!(!rig.put(KEY, 8).await, "it was absent after rev 8");
 }
@@ -150,6 +179,11 @@ pub(super) async fn its_calls_may_move_between_threads(rig: Rig) {
     if let Lookup::Miss(lease) = may_move(cache.get(KEY)).await.unwrap() {
         may_move(cache.fill(lease, 1, None)).await.unwrap();
     }
+    let load = || async {
+        cache.ping().await?; // as a handler would ask a database that it borrows
+        Ok::<_, CacheError>(Loaded::Row { rev: 1, json: row(1) })
+    };
+    may_move(cache.read_through(KEY, load)).await.unwrap();
     may_move(cache.put(KEY, 1, row(1))).await.unwrap();
     may_move(cache.remove(KEY, 1)).await.unwrap();
     may_move(cache.put_many(&[])).await.unwrap();
