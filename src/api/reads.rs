@@ -9,7 +9,11 @@ use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{domain::view, sync::load};
+use crate::{
+    backends::cache::{Json, Loaded},
+    domain::view,
+    sync::load,
+};
 
 use super::ApiState;
 
@@ -32,25 +36,24 @@ impl Key {
         // Not the forms with braces, without hyphens, or with `urn:uuid:`.
         if text.len() == 36 { Uuid::try_parse(text).ok().map(Self::Id) } else { None }
     }
-}
 
-/// A person as one state of the database has them.
-struct Loaded {
-    /// The `rev` of the row, the emptied row included; where there is none, the head of the change feed. Nothing that
-    /// is known of this person at a lower rev can be newer.
-    rev: i64,
-    /// `None` for one who is deleted or was never here.
-    json: Option<String>,
+    /// The key under which the cache has this person.
+    fn in_cache(&self) -> String {
+        match self {
+            Self::Id(id) => format!("user:{id}"),
+            Self::Clerk(id) => format!("user:{id}"),
+        }
+    }
 }
 
 impl ApiState {
-    /// A live person's `rev` and object; `None` for one who is deleted or was never here.
+    /// A live person's `rev` and object, from the cache or else from the database; `None` for one who is deleted or was
+    /// never here.
     ///
     /// # Errors
     /// What the database says.
-    pub(super) async fn user_json(&self, key: &Key) -> Result<Option<(i64, String)>, DbErr> {
-        let Loaded { rev, json } = self.load_user(key).await?;
-        Ok(json.map(|json| (rev, json)))
+    pub(super) async fn user_json(&self, key: &Key) -> Result<Option<(i64, Json)>, DbErr> {
+        self.sinks.cache.cache.read_through(&key.in_cache(), || self.load_user(key)).await
     }
 
     async fn load_user(&self, key: &Key) -> Result<Loaded, DbErr> {
@@ -59,9 +62,12 @@ impl ApiState {
             Key::Id(id) => load::accounts_by_id(&tx, &[*id]).await?,
             Key::Clerk(id) => load::accounts(&tx, &BTreeSet::from([id.clone()])).await?,
         };
-        let Some(account) = found.first() else { return Ok(Loaded { rev: load::head(&tx).await?, json: None }) };
-        let json = account.is_live().then(|| Value::Object(view::user(account)).to_string());
-        Ok(Loaded { rev: account.rev, json })
+        // Nothing that is known of somebody who is not here, at a lower rev than the head, can be newer than that.
+        let Some(account) = found.first() else { return Ok(Loaded::Absent { head: load::head(&tx).await? }) };
+        if !account.is_live() {
+            return Ok(Loaded::Absent { head: account.rev });
+        }
+        Ok(Loaded::Row { rev: account.rev, json: Value::Object(view::user(account)).to_string().into() })
     }
 }
 

@@ -162,3 +162,41 @@ async fn p7_reindex_builds_the_search_again_from_the_database() {
         }
     }
 }
+
+/// A read fills the cache, a change reaches it, a deletion too; and with the cache down reads go on.
+#[tokio::test]
+async fn reads_go_through_the_cache_and_around_it_when_it_is_down() {
+    use crate::support::server::{READER, Server, deletion, person};
+    let mut servers = Server::start_all(&[]).await;
+    if let Some((url, prefix)) = services::redis() {
+        servers.push(Server::start(&[("redis.url", &url), ("redis.prefix", &prefix)]).await);
+    }
+    for server in servers {
+        server.sync("msg_1", &person("user_ada", 1, serde_json::json!({}))).await;
+        let first = server.read("/v1/users/user_ada").await;
+        let cached = server.app.sinks.cache.cache.get("user:user_ada").await.unwrap();
+        assert!(matches!(cached, Lookup::Hit { rev: 1, .. }), "{}", server.name);
+        server.sync("msg_2", &person("user_ada", 2, serde_json::json!({"last_name": "Byron"}))).await;
+        server.cached("user_ada").await;
+        let second = server.read("/v1/users/user_ada").await;
+        assert_eq!((&second["last_name"], &second["id"], &second["rev"]), (&"Byron".into(), &first["id"], &2.into()));
+        server.sync("msg_3", &deletion("user_ada")).await;
+        server.cached("user_ada").await;
+        server.get("/v1/users/user_ada", READER).await.is_problem(404, "not_found", server.name);
+    }
+    // A Redis that is not there: the answer comes from the database, and /readyz names it.
+    let server = Server::start(&[("redis.url", "redis://127.0.0.1:1"), ("meili.url", "http://127.0.0.1:1")]).await;
+    server.sync("msg_1", &person("user_ada", 1, serde_json::json!({}))).await;
+    assert_eq!(server.read("/v1/users/user_ada").await["clerk_id"], "user_ada");
+    assert_eq!(
+        server.read("/v1/search/users?q=user_ada@").await["data"][0]["clerk_id"],
+        "user_ada",
+        "found by address all the same"
+    );
+    let ready: serde_json::Value =
+        server.client.get(format!("{}/readyz", server.url)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(
+        ready,
+        serde_json::json!({"status": "degraded", "dependencies": {"database": "ok", "cache": "down", "search": "down"}})
+    );
+}

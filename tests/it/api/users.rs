@@ -50,6 +50,7 @@ async fn a_person_is_shown_by_either_id_and_only_while_live() {
             answer.is_problem(404, "not_found", other);
         }
         server.sync("msg_2", &deletion("user_ada")).await;
+        server.cached("user_ada").await;
         for path in ["/v1/users/user_ada".to_owned(), format!("/v1/users/{id}")] {
             server.get(&path, READER).await.is_problem(404, "not_found", "a deleted person");
         }
@@ -77,10 +78,12 @@ async fn a_known_rev_is_not_sent_again() {
         assert_eq!(ask(&format!("\"none\", {tag}")).await.status, 304);
         assert_eq!(ask("W/\"0\"").await.status, 200);
         server.sync("msg_2", &person("user_ada", 2, json!({"first_name": "Grace"}))).await;
+        server.cached("user_ada").await;
         let changed = ask(&tag).await;
         assert_eq!((changed.status, &changed.json()["first_name"]), (200, &json!("Grace")));
         assert_ne!(changed.header("etag"), tag);
         server.sync("msg_3", &deletion("user_ada")).await;
+        server.cached("user_ada").await;
         assert_eq!(ask(changed.header("etag")).await.status, 404);
         // HEAD says the same and sends nothing.
         server.sync("msg_4", &person("user_bob", 1, json!({}))).await;

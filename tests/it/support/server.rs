@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clerk_sync::{
     app::{App, Role, Running},
+    backends::cache::Lookup,
     clock::Clock,
     config::Secret,
     db::Stmt,
@@ -121,6 +122,21 @@ impl Server {
             }
             assert!(started.elapsed() < Duration::from_secs(30), "{}: {sink} does not catch up", self.name);
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the cache has a person as the rows have them.
+    pub(crate) async fn cached(&self, clerk_id: &str) {
+        let started = Instant::now();
+        let row = Stmt::new(&self.app.db.read, "select rev from users where clerk_id = ").val(clerk_id);
+        let rev: i64 = row.all(&self.app.db.read).await.unwrap()[0].try_get("", "rev").unwrap();
+        loop {
+            match self.app.sinks.cache.cache.get(&format!("user:{clerk_id}")).await.unwrap() {
+                Lookup::Hit { rev: known, .. } | Lookup::Gone { rev: known } if known >= rev => return,
+                _ => {}
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{}: {clerk_id} does not reach the cache", self.name);
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
