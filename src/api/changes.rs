@@ -49,11 +49,8 @@ async fn list(State(state): State<ApiState>, Reader(caller): Reader, params: Par
             return Ok(Json(json!({"data": data, "next": next, "epoch": state.meta.epoch})));
         }
         after = Some(next);
-        tokio::select! {
-            () = waiter.wait(left.min(POLL)) => {}
-            // Whoever waits is answered at once when the service ends, and asks another replica.
-            () = state.shutdown.cancelled() => {}
-        }
+        // Also ends the wait of whoever is waiting when the service ends, in time to ask another replica.
+        waiter.wait(left.min(POLL)).await;
     }
 }
 

@@ -78,9 +78,12 @@ const OUTCOMES: [&str; 13] = [
 ];
 const STAGES: [&str; 3] = ["receive", "commit", "deliver"];
 /// The sinks that have a cursor of their own. One that is not in use stays at zero.
-pub const SINKS: [&str; 2] = ["cache:redis", "search:meilisearch"];
+pub const SINKS: [&str; 3] = ["cache:redis", "search:database", "search:meilisearch"];
+/// What changes come to without a cursor.
+const OTHER_ENDS: [&str; 2] = ["database", "websocket"];
 const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "refused", "failed"];
-const WS_REASONS: [&str; 5] = ["too_slow", "bad_message", "unauthenticated", "forbidden", "going_away"];
+const WS_REASONS: [&str; 7] =
+    ["too_slow", "idle", "bad_message", "rate_limited", "unauthenticated", "forbidden", "going_away"];
 const ENDPOINTS: [&str; 3] = ["users", "organizations", "memberships"];
 const STATUSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "failed"];
 const DRIFTS: [&str; 3] = ["missing", "stale", "extra"];
@@ -112,7 +115,7 @@ pub fn register() {
     gauge!(WS_CONNECTIONS).set(0.0);
     // A histogram that was named is shown, with nothing in it.
     STAGES.into_iter().for_each(|stage| drop(histogram!(STAGE, "stage" => stage)));
-    SINKS.into_iter().chain(["database"]).for_each(|sink| drop(histogram!(END_TO_END, "sink" => sink)));
+    SINKS.into_iter().chain(OTHER_ENDS).for_each(|sink| drop(histogram!(END_TO_END, "sink" => sink)));
 }
 
 fn zero<const N: usize>(name: &'static str, labels: [(&'static str, &'static str); N]) {

@@ -189,5 +189,7 @@ async fn pages_show_everybody_once_whoever_comes_and_goes() {
         let next = page["next_cursor"].as_str().unwrap();
         let rest = server.read(&format!("/v1/users?limit=200&cursor={next}")).await;
         assert_eq!((rest["data"].as_array().unwrap().len(), &rest["next_cursor"]), (150, &Value::Null));
+        // Those who are gone take up no room on a page.
+        assert_eq!(server.read("/v1/users?limit=100").await["data"].as_array().unwrap().len(), 100);
     }
 }
