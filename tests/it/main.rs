@@ -11,3 +11,4 @@ mod scenarios;
 mod search;
 mod support;
 mod sync;
+mod tail;
