@@ -217,3 +217,24 @@ impl Patience {
         self.left = self.left.saturating_sub(time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_joins_from_far_away_and_a_new_seat_replaces_the_old_one() {
+        let hub = Hub::new(100, Vec::new());
+        let (client, _queue) = Client::new(1, 4);
+        let users: Arc<str> = "users".into();
+        assert_eq!(hub.join(&client, &[(users.clone(), 1)], Some((89, 10))), Joined::Far(100));
+        assert!(hub.lock().topics.is_empty());
+        assert_eq!(hub.join(&client, &[(users.clone(), 2)], Some((90, 10))), Joined::At(100));
+        // A client may know more than this replica.
+        assert_eq!(hub.join(&client, &[(users.clone(), 3)], Some((120, 10))), Joined::At(100));
+        assert_eq!(hub.lock().topics["users"].len(), 1);
+        assert_eq!(hub.lock().topics["users"][&1].subscription, 3);
+        hub.leave(&client, &users);
+        assert!(hub.lock().topics.is_empty());
+    }
+}

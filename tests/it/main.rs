@@ -13,3 +13,4 @@ mod search;
 mod sinks;
 mod support;
 mod sync;
+mod tail;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::{ADMIN, Server};
 use crate::support::{people::user, services, ws::Heard};
 
 fn people(names: std::ops::Range<u64>) -> Vec<Value> {
@@ -82,6 +82,75 @@ async fn reset(server: Server) {
     assert!(server.stop().await);
 }
 
+/// The change feed as another replica would leave it: rows that this one has not been woken for.
+async fn tell_quietly(server: &Server, rows: std::ops::RangeInclusive<i64>, padding: usize) {
+    let tx = server.app.db.begin_commit().await.unwrap();
+    for seq in rows {
+        let payload = json!({"id": "7", "padding": "x".repeat(padding)});
+        clerk_sync::db::Stmt::new(
+            &tx,
+            "insert into outbox (id, event, topic, subject, routing, changed, created_at, seq, payload) values
+                ('00000000-0000-7000-8000-000000000001', 'user.updated', 'users', 'user_seven', '[\"user:7\"]', '[]', '2026-11-21 09:00:00+00:00', ",
+        )
+        .val(seq)
+        .sql(", ")
+        .val(payload)
+        .sql(")")
+        .exec(&tx)
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_another_replica_has_shown_is_no_reset() {
+    let server = Server::start(&[("tail.poll", "1h")]).await;
+    tell_quietly(&server, 1..=5, 0).await;
+    let (mut client, welcome) = server.admin().await;
+    assert_eq!(welcome["seq"], 0);
+    client.subscribe(&["users"], json!({"after": 4, "epoch": welcome["epoch"]})).await;
+    assert!(client.rest().await.is_empty());
+    // This replica catches up: what the client has is not told again.
+    server.app.signals.outbox.wake();
+    assert_eq!(client.seqs(1).await, [5]);
+    tell_quietly(&server, 6..=6, 0).await;
+    server.app.signals.outbox.wake();
+    assert_eq!(client.seqs(1).await, [6]);
+    assert!(client.rest().await.is_empty());
+    assert!(server.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_trimmed_while_it_is_being_replayed_is_a_reset() {
+    let server = Server::start(&[("gateway.write_timeout", "1h")]).await;
+    tell_quietly(&server, 1..=600, 30_000).await;
+    server.app.signals.outbox.wake();
+    while server.admin().await.1["seq"] != 600 {
+        tokio::task::yield_now().await;
+    }
+    let mut client = server.open(&[], Some(4096)).await.unwrap();
+    client.auth(ADMIN).await;
+    // The first page is more than the sockets hold: the next is not read before the client reads.
+    client.subscribe(&["user:user_seven"], json!({"after": 0})).await;
+    let mut seqs = client.seqs(1).await;
+    server.execute("delete from outbox where seq <= 500").await;
+    let reset = loop {
+        let frame = client.frame().await;
+        match frame["type"].as_str() {
+            Some("event") => seqs.push(frame["seq"].as_i64().unwrap()),
+            Some("notice") => {}
+            _ => break frame,
+        }
+    };
+    assert_eq!(reset, json!({"type": "reset", "topic": "user:user_seven", "seq": 600}));
+    assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>());
+    tell_quietly(&server, 601..=601, 0).await;
+    server.app.signals.outbox.wake();
+    assert_eq!(client.seqs(1).await, [601]);
+    assert!(server.stop().await);
+}
+
 #[tokio::test]
 async fn subscribing_again_repeats_nothing_and_loses_nothing() {
     let server = Server::start(&[]).await;
@@ -151,7 +220,6 @@ async fn wander(server: &Server, mut after: i64, last: i64) -> Vec<i64> {
                     patience -= 1;
                 }
                 Heard::Frame(frame) => panic!("{frame}"),
-                Heard::Closed(4408) => break,
                 other => panic!("{other:?}"),
             }
         }

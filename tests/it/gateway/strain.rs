@@ -1,13 +1,18 @@
 //! Slow clients, silent ones, and the end of the process.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use super::server::{ADMIN, Server};
 use crate::support::{
     people::{user, with},
-    ws::Heard,
+    process::{Process, free_port},
+    services,
+    ws::{self, Heard},
 };
 
 /// People whose whole objects are large.
@@ -102,6 +107,27 @@ async fn a_client_that_answers_no_ping_is_closed() {
     assert_eq!(silent.hear().await, Heard::Closed(4408));
     assert!(lively.rest().await.is_empty());
     assert!(server.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_process_takes_leave_of_everybody_before_it_is_gone() {
+    let (_folder, database) = services::sqlite();
+    let port = free_port();
+    let process = Process::serve(port, &database, &[("CLERK_SYNC_ADMIN_TOKEN", ADMIN)]).await;
+    let mut clients = Vec::new();
+    for n in 0..50 {
+        let mut client = ws::Client::open(SocketAddr::from(([127, 0, 0, 1], port)), &[], None).await.unwrap();
+        if n > 0 {
+            client.auth(ADMIN).await;
+            client.subscribe(&["users"], json!({})).await;
+        }
+        clients.push(client);
+    }
+    let terminated = tokio::task::spawn_blocking(|| process.terminate());
+    for client in &mut clients {
+        assert_eq!(client.hear().await, Heard::Closed(1001));
+    }
+    assert!(terminated.await.unwrap());
 }
 
 #[tokio::test]

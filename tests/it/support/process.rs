@@ -42,6 +42,13 @@ impl Process {
         process
     }
 
+    /// SIGTERM: everything is ended in order. Answers whether it said that it was.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
