@@ -7,6 +7,7 @@
 //! - A statement's text depends on nothing but the database's kind, so each is prepared once a connection.
 
 mod connect;
+mod quiet;
 mod rows;
 mod stmt;
 
@@ -16,6 +17,7 @@ use sea_orm::{
 };
 
 pub use connect::{connect, migrate, pending_migrations};
+pub use quiet::Quiet;
 pub use rows::{Cell, Col, Rows, Type};
 pub use stmt::Stmt;
 

@@ -20,7 +20,7 @@ pub async fn run(db: Db, signals: Signals, clock: Clock, config: config::Upkeep,
                 tracing::warn!(rescued, "events whose lease ran out are tried again");
                 signals.inbox.wake();
             }
-            Err(error) => tracing::warn!(%error, "upkeep failed; next round will try again"),
+            Err(error) => tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again"),
         }
         tokio::select! {
             () = tokio::time::sleep(config.every) => {}

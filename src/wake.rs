@@ -75,7 +75,7 @@ impl Signals {
         let listen = async {
             loop {
                 if let Err(error) = self.listen(&pool).await {
-                    tracing::warn!(%error, "listening for wake-ups failed; polling until it works again");
+                    tracing::warn!(error = %crate::db::Quiet(&sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into()))), "listening for wake-ups failed; polling until it works again");
                     tokio::time::sleep(Duration::from_secs(2)).await;
                 }
             }
@@ -108,7 +108,7 @@ impl Signals {
                 _ = outbox.0.changed() => "outbox",
             };
             if let Err(error) = self.send(db, what).await {
-                tracing::debug!(%error, "telling other replicas failed; they poll");
+                tracing::debug!(error = %crate::db::Quiet(&error), "telling other replicas failed; they poll");
             }
             tokio::time::sleep(GATHER).await;
         }

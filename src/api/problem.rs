@@ -113,7 +113,7 @@ impl IntoResponse for Problem {
 
 impl From<sea_orm::DbErr> for Problem {
     fn from(error: sea_orm::DbErr) -> Self {
-        tracing::warn!(%error, "a request could not be answered: the database");
+        tracing::warn!(error = %crate::db::Quiet(&error), "a request could not be answered: the database");
         // A statement that the database will never take is no reason to ask again.
         if is_data_error(&error) { Self::internal() } else { Self::not_ready("The database does not answer.") }
     }

@@ -1,6 +1,10 @@
 //! `clerk-sync dev`: everything embedded, a secret of its own, the fixtures through real HTTP with real signatures.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -27,12 +31,10 @@ pub(super) struct Args {
     once: bool,
 }
 
-const FOLDER: &str = "data/dev";
-
 pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> {
-    let secret = format!("whsec_{}", random());
-    let token = random();
-    embed(&mut config, &secret, &token, args.once)?;
+    let (secret, token) = (format!("whsec_{}", random()), uuid::Uuid::new_v4().simple().to_string());
+    let folder = folder(&config, args.once)?;
+    embed(&mut config, &folder, &secret, &token, args.once);
     let clock = Clock::system();
     let app = App::connect(config, clock.clone(), true).await?;
     let db = app.db.clone();
@@ -41,13 +43,22 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
     let healthy = play(&db, &Sender::new(&base, &secret, clock)?).await?;
     summary(&db).await?;
     if !args.once {
-        println!(
-            "\nwebhooks   {base}/webhooks/clerk\nsecret     {secret}\nadmin      {token}\ndatabase   {FOLDER}/clerk-sync.db"
-        );
+        let (ws, file) = (base.replacen("http", "ws", 1), folder.join("clerk-sync.db"));
+        println!("\nwebhooks   {base}/webhooks/clerk");
+        println!("secret     {secret}");
+        println!("people     {base}/v1/users   search {base}/v1/search/users?q=   changes {base}/v1/changes");
+        println!("operators  {base}/v1/admin/events   {base}/readyz   {base}/metrics");
+        println!("websocket  {ws}/v1/ws");
+        println!("token      {token}   (Authorization: Bearer; the websocket's auth message)");
+        println!("database   {}", file.display());
         println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
         lifecycle::signal().await?;
     }
-    Ok(running.stop().await && healthy)
+    let stopped = running.stop().await;
+    if args.once {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+    Ok(stopped && healthy)
 }
 
 fn random() -> String {
@@ -55,13 +66,25 @@ fn random() -> String {
         .encode([*uuid::Uuid::new_v4().as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat())
 }
 
-/// Whatever the environment says: nothing of this run leaves this machine or touches a real database.
-fn embed(config: &mut Config, secret: &str, token: &str, once: bool) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(FOLDER) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("{FOLDER} cannot be emptied: {error}"),
-        _ => {}
+/// An empty folder for this run: one that can be looked at afterwards, or, for `--once`, one that goes with it.
+fn folder(config: &Config, once: bool) -> anyhow::Result<PathBuf> {
+    if once {
+        return Ok(std::env::temp_dir().join(format!("clerk-sync-dev-{}", uuid::Uuid::new_v4().simple())));
     }
-    config.database.url = Secret::from(format!("sqlite://{FOLDER}/clerk-sync.db").as_str());
+    // Before anything is removed: another `dev` may be at work in this folder, and then it has the port.
+    let port = config.server.port;
+    std::net::TcpListener::bind(("127.0.0.1", port))
+        .with_context(|| format!("port {port} is taken (set PORT, or end what listens there)"))?;
+    let folder = PathBuf::from("data/dev");
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("data/dev cannot be emptied: {error}"),
+        _ => Ok(folder),
+    }
+}
+
+/// Whatever the environment says: nothing of this run leaves this machine or touches a real database.
+fn embed(config: &mut Config, folder: &Path, secret: &str, token: &str, once: bool) {
+    config.database.url = Secret::from(format!("sqlite://{}/clerk-sync.db", folder.display()).as_str());
     config.redis.url = Secret::from("");
     config.meili.url = String::new();
     config.clerk.signing_secret = Secret::from(secret);
@@ -71,7 +94,6 @@ fn embed(config: &mut Config, secret: &str, token: &str, once: bool) -> anyhow::
     if once {
         config.server.port = 0;
     }
-    Ok(())
 }
 
 /// Posts every fixture and prints what became of it. False if one was refused or ended `dead`.

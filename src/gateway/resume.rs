@@ -45,7 +45,7 @@ async fn read(db: Db, after: i64, upto: i64, wanted: Vec<Wanted>, turn: OwnedSem
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, "a client cannot be brought up to the present; trying again");
+                tracing::warn!(error = %crate::db::Quiet(&error), "a client cannot be brought up to the present; trying again");
                 let (first, most) = (std::time::Duration::from_millis(250), std::time::Duration::from_secs(10));
                 tokio::time::sleep(backoff(failures, first, most, fastrand::f64())).await;
             }

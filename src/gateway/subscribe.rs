@@ -53,7 +53,7 @@ impl Session {
             Ok(found) => found,
             Err(error) => {
                 let error: DbErr = error;
-                tracing::warn!(%error, "a client cannot subscribe: the database");
+                tracing::warn!(error = %crate::db::Quiet(&error), "a client cannot subscribe: the database");
                 return self.tell(Told::error("not_ready")).await;
             }
         };

@@ -143,7 +143,7 @@ impl Store {
         let results = match insert(&self.db, &receipts).await {
             Ok(accepted) => accepted.into_iter().map(Ok).collect(),
             Err(error) => {
-                tracing::warn!(%error, rows = receipts.len(), "a group of receipts could not be stored; trying row by row");
+                tracing::warn!(error = %crate::db::Quiet(&error), rows = receipts.len(), "a group of receipts could not be stored; trying row by row");
                 self.write_each(&receipts).await
             }
         };

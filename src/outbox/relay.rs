@@ -72,7 +72,7 @@ impl Relay {
                 Ok(Step::Delivered) => continue,
                 Ok(Step::Nothing | Step::NotOurs) => self.config.poll,
                 Err(error) => {
-                    tracing::warn!(sink = sink.name(), %error, "the cursor cannot be read or moved");
+                    tracing::warn!(sink = sink.name(), error = %crate::db::Quiet(&error), "the cursor cannot be read or moved");
                     self.config.poll
                 }
             };

@@ -86,7 +86,7 @@ impl Tail {
                 Err(error) => {
                     failures += 1;
                     let delay = backoff(failures, self.config.backoff, self.config.backoff_max, fastrand::f64());
-                    tracing::warn!(%error, delay_ms = delay.as_millis() as u64, "the change feed cannot be read; trying again");
+                    tracing::warn!(error = %crate::db::Quiet(&error), delay_ms = delay.as_millis() as u64, "the change feed cannot be read; trying again");
                     tokio::select! {
                         () = tokio::time::sleep(delay) => continue,
                         () = shutdown.cancelled() => return,
@@ -160,7 +160,7 @@ impl Follower {
                 Err(error) => {
                     failures += 1;
                     let delay = backoff(failures, self.config.backoff, self.config.backoff_max, fastrand::f64());
-                    tracing::warn!(%error, follower = self.name, "the change feed cannot be read again; trying again");
+                    tracing::warn!(error = %crate::db::Quiet(&error), follower = self.name, "the change feed cannot be read again; trying again");
                     tokio::time::sleep(delay.min(Duration::from_secs(60))).await;
                 }
             }

@@ -84,7 +84,7 @@ async fn failed(
     outcomes: &mut Vec<(i64, Outcome)>,
 ) -> bool {
     let attempt = u32::try_from(attempts + 1).unwrap_or(u32::MAX);
-    tracing::warn!(svix.id = %event.correlation_id, event.r#type = %event.event_type, attempt, code = %code(error), "an event cannot be written");
+    tracing::warn!(svix.id = %event.correlation_id, event.r#type = %event.event_type, attempt, error = %crate::db::Quiet(error), "an event cannot be written");
     let reason = "data: the database refuses what this event would write";
     if attempt >= context.config.max_attempts {
         return bury(context, claim, &event, reason, outcomes).await;
@@ -92,7 +92,7 @@ async fn failed(
     let delay = backoff(attempt, context.config.backoff, context.config.backoff_max, fastrand::f64());
     let at = context.clock.now() + chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::minutes(5));
     if let Err(error) = put_back(&context.db.write, claim, &[(event.seq, at)], Some(reason)).await {
-        tracing::warn!(%error, "a failed event could not be put back; its lease will run out");
+        tracing::warn!(error = %crate::db::Quiet(&error), "a failed event could not be put back; its lease will run out");
     }
     false
 }
@@ -126,18 +126,8 @@ pub(super) async fn bury(
         }
         Err(error) => {
             let error: DbErr = error;
-            tracing::warn!(%error, "a dead event could not be written down; its lease will run out");
+            tracing::warn!(error = %crate::db::Quiet(&error), "a dead event could not be written down; its lease will run out");
             false
         }
-    }
-}
-
-/// The database's error code, which holds no data, unlike its message.
-fn code(error: &DbErr) -> String {
-    match error {
-        DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error)) => {
-            error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned()).unwrap_or_default()
-        }
-        _ => String::new(),
     }
 }

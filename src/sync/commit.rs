@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 
 use crate::{
     clock::Clock,
-    db::Db,
+    db::{Db, Quiet},
     domain::{Event, Outcome, Plan, Policy, plan},
 };
 
@@ -28,7 +28,7 @@ pub struct Committed {
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The database refused; [`crate::db::is_data_error`] tells whether trying again can help.
-    #[error("the database: {0}")]
+    #[error("the database: {}", Quiet(.0))]
     Database(#[from] DbErr),
     /// A lease ran out between the check and the end. The batch is claimed by somebody else or will be.
     #[error("a lease ran out during the commit")]

@@ -76,7 +76,7 @@ impl Worker {
                     () = shutdown.cancelled() => return,
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "claiming failed");
+                    tracing::warn!(error = %crate::db::Quiet(&error), "claiming failed");
                     tokio::select! {
                         () = tokio::time::sleep(jittered(self.config.poll)) => {}
                         () = shutdown.cancelled() => return,

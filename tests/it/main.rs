@@ -8,6 +8,7 @@ mod endurance;
 mod gateway;
 mod house;
 mod payloads;
+mod privacy;
 mod scenarios;
 mod search;
 mod sinks;
