@@ -24,6 +24,11 @@ pub(crate) fn free_port() -> u16 {
 impl Process {
     /// Starts `serve` on this port and database; returns once it answers.
     pub(crate) async fn serve(port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
+        Self::serve_logging_to(Stdio::inherit(), port, database, environment).await
+    }
+
+    /// The same, with its log somewhere else.
+    pub(crate) async fn serve_logging_to(log: Stdio, port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
             .arg("serve")
@@ -31,7 +36,8 @@ impl Process {
             .envs([("DATABASE_URL", database), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("RUST_LOG", "error")])
             .env("PORT", port.to_string())
             .envs(environment.iter().copied())
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stderr(log);
         let mut process = Self { child: command.spawn().unwrap(), url: format!("http://127.0.0.1:{port}") };
         let started = Instant::now();
         while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
