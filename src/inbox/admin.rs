@@ -92,6 +92,8 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     .val(row.seq)
     .exec(&tx)
     .await?;
+    let close = Stmt::new(&tx, "update conflicts set state = 'resolved', resolved_at = ").val(now);
+    close.sql(" where state = 'open' and svix_id = ").val(svix_id).exec(&tx).await?;
     audit(&tx, "event.discarded", svix_id, &row, State::Discarded, now).await?;
     Ok(tx.commit().await?)
 }

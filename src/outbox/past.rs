@@ -4,6 +4,7 @@
 //! time holds a connection for long.
 
 use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::Value;
 
 use crate::db::{Cell, Col, Rows, Stmt, Type};
 
@@ -14,6 +15,9 @@ const WINDOW: i64 = 2_000;
 
 /// Rows answered in one page.
 pub const PAGE: i64 = 200;
+
+/// Bytes of payload answered in one page, roughly: a page is kept for as long as a slow reader takes to take it.
+const BYTES: usize = 256 * 1024;
 
 /// What a page looks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub async fn page(db: &impl ConnectionTrait, after: i64, upto: i64, wanted: &[Wa
     let end = upto.min(after.saturating_add(WINDOW));
     let mut rows = Rows::new(&COLS);
     wanted.iter().for_each(|one| rows.push(vec![Cell::from(one.topic.as_str()), Cell::from(one.subject.clone())]));
-    let entries: Vec<Entry> = Stmt::new(
+    let mut entries: Vec<Entry> = Stmt::new(
         db,
         "select seq, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at
             from outbox o where topic <> 'internal' and seq > ",
@@ -67,9 +71,44 @@ pub async fn page(db: &impl ConnectionTrait, after: i64, upto: i64, wanted: &[Wa
     .await?;
     // After the page: what is still there now was there then.
     let (oldest, newest) = bounds(db).await?;
-    let at = match entries.last() {
-        Some(last) if entries.len() as i64 >= PAGE => last.seq,
-        _ => end,
-    };
+    let full = entries.len() as i64 >= PAGE;
+    let kept = within(BYTES, entries.iter().map(|entry| weight(&entry.payload)));
+    let at = if kept < entries.len() || full { entries.get(kept - 1).map_or(end, |last| last.seq) } else { end };
+    entries.truncate(kept);
     Ok(Page { entries, at, trimmed: oldest > after + 1 || newest < end })
+}
+
+/// How many of the weights fit into `budget`: at least one, if there is one.
+fn within(budget: usize, weights: impl Iterator<Item = usize>) -> usize {
+    let mut sum: usize = 0;
+    let fits = weights.take_while(|weight| {
+        let first = sum == 0;
+        sum = sum.saturating_add((*weight).max(1));
+        first || sum <= budget
+    });
+    fits.count()
+}
+
+/// About how many bytes a value takes as text.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => values.iter().map(|value| weight(value) + 1).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + weight(value) + 4).sum(),
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_holds_what_fits_and_at_least_one_row() {
+        let fit = |weights: &[usize]| within(10, weights.iter().copied());
+        assert_eq!((fit(&[]), fit(&[50, 1]), fit(&[4, 6, 1]), fit(&[0, 0, 20])), (0, 1, 2, 2));
+        assert_eq!(weight(&json!({"a": ["bc", 1, null]})), 1 + 4 + (4 + 1) + (4 + 1) + (4 + 1));
+    }
 }

@@ -24,7 +24,7 @@ async fn p8_logs_metrics_and_errors_name_nobody() {
         ("CLERK_SYNC__SYNC__MAX_ATTEMPTS", "1"),
         ("CLERK_SYNC__SYNC__POLL", "50ms"),
     ];
-    let mut process = Process::serve_logging(free_port(), &url, &environment, Stdio::from(log)).await;
+    let mut process = Process::serve_logging_to(Stdio::from(log), free_port(), &url, &environment).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let marked = |name: &str, at| {
         let body = with(user(name, at), "first_name", json!("Markfirst"));

@@ -1,11 +1,17 @@
 //! Who gets in: upgrade, origin, token; and what ends a connection that talks wrongly.
 
+use std::net::SocketAddr;
+
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::server::{ADMIN, READER, Server};
-use crate::support::ws::Heard;
+use crate::support::{
+    process::{Process, free_port},
+    services,
+    ws::{self, Heard},
+};
 
 /// The status and code with which an upgrade is refused.
 async fn refusal(server: &Server, headers: &[(&'static str, &str)]) -> (u16, Value) {
@@ -41,6 +47,27 @@ async fn every_other_token_is_refused_with_4401() {
     client.say(json!({"type": "auth", "token": READER})).await;
     assert_eq!(client.hear().await, Heard::Closed(4401));
     assert!(server.stop().await);
+}
+
+#[tokio::test]
+async fn tokens_are_not_logged_however_much_is() {
+    let (folder, database) = services::sqlite();
+    let (port, path) = (free_port(), folder.path().join("log"));
+    let log = std::fs::File::create(&path).unwrap();
+    let environment = [("CLERK_SYNC_ADMIN_TOKEN", ADMIN), ("RUST_LOG", "trace,tungstenite=trace")];
+    let process = Process::serve_logging_to(log.into(), port, &database, &environment).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    ws::Client::open(address, &[], None).await.unwrap().auth(ADMIN).await;
+    let mut wrong = ws::Client::open(address, &[], None).await.unwrap();
+    wrong.say(json!({"type": "auth", "token": "a-wrong-token"})).await;
+    assert_eq!(wrong.hear().await, Heard::Closed(4401));
+    assert!(process.terminate());
+    let log = std::fs::read_to_string(path).unwrap();
+    assert!(log.contains("TRACE"), "nothing was logged that finely");
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for token in [ADMIN, "a-wrong-token"] {
+        assert!(!log.contains(token) && !log.contains(&hex(token)));
+    }
 }
 
 #[tokio::test]

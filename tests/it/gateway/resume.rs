@@ -131,7 +131,7 @@ async fn what_is_trimmed_while_it_is_being_replayed_is_a_reset() {
     }
     let mut client = server.open(&[], Some(4096)).await.unwrap();
     client.auth(ADMIN).await;
-    // The first page is more than the sockets hold: the next is not read before the client reads.
+    // All of it is more than the sockets hold: the end is not read before the client reads.
     client.subscribe(&["user:user_seven"], json!({"after": 0})).await;
     let mut seqs = client.seqs(1).await;
     server.execute("delete from outbox where seq <= 500").await;

@@ -148,5 +148,6 @@ async fn the_end_of_the_process_closes_everybody_with_1001() {
     assert_eq!(reading.closed().await.1, 1001);
     assert_eq!(stranger.closed().await.1, 1001);
     assert!(stopping.await.unwrap());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // The one who is stuck was waited for, but not for long.
+    assert!((500..5_000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
 }

@@ -24,11 +24,11 @@ pub(crate) fn free_port() -> u16 {
 impl Process {
     /// Starts `serve` on this port and database; returns once it answers.
     pub(crate) async fn serve(port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
-        Self::serve_logging(port, database, environment, Stdio::inherit()).await
+        Self::serve_logging_to(Stdio::inherit(), port, database, environment).await
     }
 
-    /// The same, its log written elsewhere.
-    pub(crate) async fn serve_logging(port: u16, database: &str, environment: &[(&str, &str)], log: Stdio) -> Self {
+    /// The same, with its log somewhere else.
+    pub(crate) async fn serve_logging_to(log: Stdio, port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
             .arg("serve")
