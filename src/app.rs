@@ -192,10 +192,12 @@ impl App {
         if roles.contains(&Role::Gateway) {
             router = router.merge(api::ws::routes(self.gateway(&tail, &shutdown, &tasks)?));
         }
-        if matches!(self.sinks.cache.cache, Cache::Local(_)) {
+        if roles.contains(&Role::Api) && matches!(self.sinks.cache.cache, Cache::Local(_)) {
             tasks.spawn(local::follow(self.sinks.cache.clone(), tail.follow("cache:local"), shutdown.clone()));
         }
-        tasks.spawn(tail.run(shutdown.clone()));
+        if roles.contains(&Role::Gateway) || roles.contains(&Role::Api) {
+            tasks.spawn(tail.run(shutdown.clone()));
+        }
         // A frame that waits for the acknowledgement of the last one is late.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);

@@ -175,6 +175,16 @@ impl Cache {
         }
     }
 
+    /// Whether anything may stand under `key`, a lease included. Where nothing does, nothing need be written: whoever asks
+    /// next loads the row from the database, and that is no older than the change that was not written. Redis is not
+    /// asked, and may hold anything.
+    pub fn may_hold(&self, key: &str) -> bool {
+        match self {
+            Self::Local(local) => local.holds(key),
+            Self::Redis(_) => true,
+        }
+    }
+
     /// Drops whatever stands under `key`, as want of memory might at any time.
     ///
     /// # Errors

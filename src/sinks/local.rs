@@ -39,11 +39,21 @@ pub async fn follow(sink: CacheSink, mut follower: Follower, shutdown: Cancellat
 }
 
 async fn deliver(sink: &CacheSink, batch: Vec<Arc<Entry>>) {
-    let entries: Vec<Entry> = batch.iter().map(|entry| entry.as_ref().clone()).collect();
+    let entries: Vec<Entry> =
+        batch.iter().filter(|entry| is_held(sink, entry)).map(|entry| entry.as_ref().clone()).collect();
     let mut attempt = 0;
-    while let Err(Transient(error)) = sink.deliver(&entries).await {
+    while !entries.is_empty()
+        && let Err(Transient(error)) = sink.deliver(&entries).await
+    {
         attempt += 1;
         tracing::warn!(sink = sink.name(), attempt, %error, "the cache is not in step; trying again");
         tokio::time::sleep(backoff(attempt, Duration::from_millis(100), Duration::from_secs(5), fastrand::f64())).await;
     }
+}
+
+/// Whether the cache has the person under either of their ids: those whom nobody has read cost nothing.
+fn is_held(sink: &CacheSink, entry: &Entry) -> bool {
+    let routed = entry.routing.as_array().into_iter().flatten().filter_map(|topic| topic.as_str());
+    sink.cache.may_hold(&format!("user:{}", entry.subject))
+        || routed.into_iter().any(|topic| sink.cache.may_hold(topic))
 }

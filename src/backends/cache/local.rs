@@ -119,6 +119,10 @@ impl Local {
         taken
     }
 
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.slots.contains_key(key)
+    }
+
     pub(super) fn evict(&self, key: &str) {
         self.slots.invalidate(key);
     }
