@@ -15,6 +15,12 @@ pub trait Sink: Send + Sync + 'static {
     /// The name of its cursor, e.g. `search:meilisearch`.
     fn name(&self) -> &'static str;
 
+    /// How long to let changes gather after a delivery. The first change after a rest goes at once; in a steady stream
+    /// a target that is dear to write is written less often, and several changes of one subject become one.
+    fn gather(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Delivers entries, in their order. Delivering again must do no harm.
     ///
     /// Answers what was refused for good; everything else was delivered. An error means that nothing is known to be
@@ -69,7 +75,12 @@ impl Relay {
                 () = shutdown.cancelled() => break,
             };
             let pause = match step {
-                Ok(Step::Delivered) => continue,
+                Ok(Step::Delivered) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(sink.gather()) => continue,
+                        () = shutdown.cancelled() => break,
+                    }
+                }
                 Ok(Step::Nothing | Step::NotOurs) => self.config.poll,
                 Err(error) => {
                     tracing::warn!(sink = sink.name(), error = %crate::db::Quiet(&error), "the cursor cannot be read or moved");

@@ -1,6 +1,6 @@
 //! The search index: everybody who changed is indexed anew, or taken out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
 
@@ -13,6 +13,9 @@ use crate::{
         relay::{Refused, Sink, Transient},
     },
 };
+
+/// An index is dear to write, and nobody searches for somebody within a blink of their change.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// Writes changes to the search index.
 #[derive(Debug, Clone)]
@@ -37,6 +40,10 @@ impl Sink for SearchSink {
             Search::Database(_) => "search:database",
             Search::Meili(_) => "search:meilisearch",
         }
+    }
+
+    fn gather(&self) -> Duration {
+        GATHER
     }
 
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
