@@ -29,9 +29,13 @@ impl Process {
 
     /// The same, with its log somewhere else.
     pub(crate) async fn serve_logging_to(log: Stdio, port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(&["serve"], log, port, database, environment).await
+    }
+
+    async fn spawn(arguments: &[&str], log: Stdio, port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
-            .arg("serve")
+            .args(arguments)
             .env_clear()
             .envs([("DATABASE_URL", database), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("RUST_LOG", "error")])
             .env("PORT", port.to_string())
@@ -46,6 +50,11 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         process
+    }
+
+    /// Starts `serve` with some roles only.
+    pub(crate) async fn serve_roles(roles: &str, port: u16, database: &str) -> Self {
+        Self::spawn(&["serve", "--roles", roles], Stdio::inherit(), port, database, &[]).await
     }
 
     /// SIGTERM: everything is ended in order. Answers whether it said that it was.

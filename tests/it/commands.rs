@@ -1,0 +1,182 @@
+//! The command line, as somebody types it: exit codes, what is printed, what it does to the database.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    people::{user, with},
+    process::{Process, SECRET, free_port, post},
+    services,
+    world::{World, sqlite},
+};
+
+fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let url = world.app.config.database.url.expose().to_owned();
+    run_on(&url, arguments, environment)
+}
+
+fn run_on(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+    command.args(arguments).env_clear().env("DATABASE_URL", url).env("RUST_LOG", "error");
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A nameless person, refused; a named one; and an event of a type without a rule.
+async fn story() -> World {
+    let world = sqlite(&[]).await;
+    let nameless = with(with(user("eve", 1), "first_name", Value::Null), "last_name", Value::Null);
+    let secret = with(user("ada", 1), "private_metadata", json!({"note": "markprivate"}));
+    world.deliver("msg_eve", &nameless).await;
+    world.deliver("msg_ada", &secret).await;
+    world.deliver("msg_plan", &json!({"type": "plan.changed", "data": {"id": "plan_1"}})).await;
+    world.drain().await;
+    world
+}
+
+#[tokio::test]
+async fn inbox_lists_shows_retries_and_discards() {
+    let world = story().await;
+    let rejected = lines(&run(&world, &["inbox", "list", "--state", "rejected", "--json"], &[]));
+    assert_eq!(rejected.len(), 1);
+    assert_eq!((&rejected[0]["svix_id"], &rejected[0]["subject"]), (&json!("msg_eve"), &json!("user_eve")));
+    assert!(rejected[0].get("body").is_none());
+    assert_eq!(lines(&run(&world, &["inbox", "list", "--json"], &[])).len(), 3);
+    assert!(text(&run(&world, &["inbox", "list", "--type", "plan.changed"], &[])).contains("msg_plan"));
+    let shown = text(&run(&world, &["inbox", "show", "msg_ada"], &[]));
+    assert!(shown.contains("\"user_ada\"") && !shown.contains("markprivate"), "{shown}");
+
+    let allowed = [("CLERK_SYNC__ENTRY__REQUIRE_NAME", "false")];
+    assert!(run(&world, &["inbox", "retry", "msg_eve"], &allowed).status.success());
+    assert_eq!(world.inbox("msg_eve").await.outcome.as_deref(), Some("created"));
+    assert!(run(&world, &["inbox", "discard", "msg_plan"], &[]).status.success());
+    assert_eq!(world.inbox("msg_plan").await.state, "discarded");
+    let refused = run(&world, &["inbox", "discard", "msg_ada"], &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(complaint(&refused).contains("has had its effect"), "{}", complaint(&refused));
+    assert_eq!(run(&world, &["inbox", "show", "msg_none"], &[]).status.code(), Some(1));
+    assert_eq!(run(&world, &["inbox", "list", "--state", "lost"], &[]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn replay_says_what_it_would_do_and_does_it() {
+    let world = story().await;
+    let allowed = [("CLERK_SYNC__ENTRY__REQUIRE_NAME", "false")];
+    let dry = text(&run(&world, &["replay", "--state", "rejected", "--dry-run"], &allowed));
+    assert!(dry.contains("user_eve  email: null -> \"eve@example.com\""), "{dry}");
+    assert_eq!(world.inbox("msg_eve").await.state, "rejected", "a dry run writes nothing");
+    let masked = text(&run(&world, &["replay", "--id", "msg_ada", "--dry-run", "--json"], &[]));
+    assert!(masked.contains("unchanged") && !masked.contains("markprivate"), "{masked}");
+
+    let done = lines(&run(&world, &["replay", "--state", "rejected", "--json"], &allowed));
+    assert_eq!(done, [json!({"replayed": 1, "outcomes": {"done/created": 1}, "resynced": 0})]);
+    let feed = clerk_sync::outbox::feed::read(&world.app.db.read, 0, 50).await.unwrap();
+    let again = lines(&run(&world, &["replay", "--all", "--effects", "all", "--json"], &allowed));
+    assert_eq!(again[0]["resynced"], 2);
+    let after = clerk_sync::outbox::feed::read(&world.app.db.read, feed.last().unwrap().seq, 50).await.unwrap();
+    let rows: Vec<_> =
+        after.iter().map(|entry| (entry.event.as_str(), entry.effects.as_str(), entry.changed.clone())).collect();
+    assert_eq!(rows, [("user.updated", "state", json!([])), ("user.updated", "state", json!([]))]);
+    let usage = run(&world, &["replay"], &[]);
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn reindex_and_dead_letters() {
+    let world = story().await;
+    let done = run(&world, &["reindex"], &[]);
+    assert!(done.status.success(), "{}", complaint(&done));
+    assert!(text(&done).contains("search: 1 people indexed, 0 refused"), "{}", text(&done));
+    assert_eq!(world.app.sinks.search.search.search("ada", 5).await.unwrap().len(), 1);
+    assert!(text(&run(&world, &["dead-letters", "list", "--json"], &[])).is_empty());
+    let none = uuid::Uuid::nil().to_string();
+    assert_eq!(run(&world, &["dead-letters", "discard", &none], &[]).status.code(), Some(1));
+    assert_eq!(run(&world, &["dead-letters", "retry", &none], &[]).status.code(), Some(1));
+    assert_eq!(run(&world, &["dead-letters", "retry", "x"], &[]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn migrate_says_what_is_pending_and_serve_refuses_it() {
+    let (_folder, url) = services::sqlite();
+    let secret = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("PORT", "0")];
+    assert_eq!(run_on(&url, &["migrate", "status"], &[]).status.code(), Some(1));
+    let refused = run_on(&url, &["serve", "--no-migrate"], &secret);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(complaint(&refused).contains("migrate up"), "{}", complaint(&refused));
+    assert!(run_on(&url, &["migrate", "up"], &[]).status.success());
+    assert!(run_on(&url, &["migrate", "status"], &[]).status.success());
+}
+
+#[tokio::test]
+async fn serve_refuses_to_start_and_names_the_key() {
+    let (_folder, url) = services::sqlite();
+    let good = ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+    for (environment, key) in [
+        (vec![], "CLERK_WEBHOOK_SIGNING_SECRET"),
+        (vec![("CLERK_WEBHOOK_SIGNING_SECRET", "")], "CLERK_WEBHOOK_SIGNING_SECRET"),
+        (vec![("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_")], "clerk.signing_secret"),
+        (vec![("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_not base64")], "clerk.signing_secret"),
+        (vec![good, ("DATABASE_URL", "postgres://127.0.0.1:1/none")], "DATABASE_URL"),
+        (vec![good, ("DATABASE_URL", "mysql://x")], "database.url"),
+        (vec![good, ("CLERK_SYNC_API_TOKENS", "reader:all:t0psecret")], "api.tokens"),
+        (vec![good, ("CLERK_SYNC__ROLES__PATH", "unsafe_metadata.roles")], "roles.path"),
+        (vec![good, ("CLERK_SYNC__SYNC__BATHC", "5")], "bathc"),
+        (vec![good, ("CLERK_SYNC__SYNC__LEASE", "soon")], "sync.lease"),
+    ] {
+        let output = run_on(&url, &["serve"], &environment);
+        assert_eq!(output.status.code(), Some(1), "{environment:?}");
+        let said = complaint(&output);
+        assert!(said.contains(key), "{environment:?}: {said}");
+        assert!(!said.contains("t0psecret") && !said.contains("not base64"), "{said}");
+    }
+    assert_eq!(run_on(&url, &["serve", "--roles", "cook"], &[good]).status.code(), Some(1));
+    assert_eq!(run_on(&url, &["fly"], &[]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn config_masks_what_is_secret() {
+    let environment =
+        [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("CLERK_SYNC_ADMIN_TOKEN", "t0psecret"), ("PORT", "4242")];
+    let shown = text(&run_on("postgres://u:passw0rd@h/db", &["config"], &environment));
+    assert!(shown.contains("server.port = 4242") && shown.contains("api.admin_token = ***"), "{shown}");
+    assert!(!shown.contains(SECRET) && !shown.contains("t0psecret") && !shown.contains("passw0rd"));
+}
+
+/// Roles split over processes: one takes deliveries, another applies them.
+#[tokio::test]
+async fn roles_can_be_split_over_processes_and_send_posts_files() {
+    let (folder, url) = services::sqlite();
+    let receiving = Process::serve_roles("receive", free_port(), &url).await;
+    let file = folder.path().join("ada.json");
+    std::fs::write(&file, user("ada", 1).to_string()).unwrap();
+    let sent = run_on(&url, &["send", file.to_str().unwrap(), "--to", &receiving.url, "--secret", SECRET], &[]);
+    assert!(sent.status.success() && text(&sent).starts_with("200  accepted"), "{} {}", text(&sent), complaint(&sent));
+    let wrong = ["send", file.to_str().unwrap(), "--to", &receiving.url, "--secret", "whsec_d3Jvbmcgd3Jvbmcgd3Jvbmc="];
+    assert_eq!(run_on(&url, &wrong, &[]).status.code(), Some(1));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let users = client.get(format!("{}/v1/users", receiving.url)).send().await.unwrap().status();
+    assert_eq!(users, 404, "this process has no such role");
+    assert_eq!(post(&client, &receiving.url, "msg_ben", user("ben", 1).to_string().as_bytes()).await, Some(200));
+
+    let applying = Process::serve_roles("sync", free_port(), &url).await;
+    assert_eq!(post(&client, &applying.url, "msg_cleo", user("cleo", 1).to_string().as_bytes()).await, Some(404));
+    for _ in 0..300 {
+        if lines(&run_on(&url, &["inbox", "list", "--state", "done", "--json"], &[])).len() == 2 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the other process did not apply what this one took");
+}
