@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod deletion;
+pub mod effects;
 pub mod emails;
 pub mod entry;
 pub mod event;

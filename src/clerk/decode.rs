@@ -1,6 +1,7 @@
 //! From a stored delivery to an event of the domain. Never fails: what cannot be understood is an event too,
 //! refused with a reason.
 
+use sea_orm::FromQueryResult;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// A delivery as its inbox row holds it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, FromQueryResult)]
 #[expect(missing_docs, reason = "the names are the columns'")]
 pub struct Stored {
     pub seq: i64,

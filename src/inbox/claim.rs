@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::{DbErr, FromQueryResult as _, QueryResult};
 
 use crate::{
     clerk::decode::Stored,
@@ -22,18 +22,6 @@ pub struct Claimed {
     pub received_at: Time,
 }
 
-#[derive(FromQueryResult)]
-struct Row {
-    seq: i64,
-    svix_id: String,
-    event_type: String,
-    body: Option<Vec<u8>>,
-    instance_id: Option<String>,
-    occurred_at: Option<Time>,
-    received_at: Time,
-    attempts: i64,
-}
-
 /// Takes up to `limit` due rows, oldest first, in the name of `claim`.
 ///
 /// # Errors
@@ -45,7 +33,7 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
         // A claim that a crash loses is no loss: it need not wait for the disk.
         Stmt::new(&tx, "set local synchronous_commit = off").exec(&tx).await?;
     }
-    let mut rows: Vec<Row> = Stmt::new(&tx, "update inbox set state = 'running', claim = ")
+    let rows = Stmt::new(&tx, "update inbox set state = 'running', claim = ")
         .val(claim)
         .sql(", available_at = ")
         .val(until)
@@ -55,14 +43,15 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
         .val(i64::from(limit))
         .dialect(" for update skip locked", "")
         .sql(") returning seq, svix_id, event_type, body, instance_id, occurred_at, received_at, attempts")
-        .all_as(&tx)
+        .all(&tx)
         .await?;
     tx.commit().await?;
-    rows.sort_by_key(|row| row.seq);
-    Ok(rows.into_iter().map(claimed).collect())
+    let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+    claimed.sort_by_key(|row| row.stored.seq);
+    Ok(claimed)
 }
 
-fn claimed(row: Row) -> Claimed {
-    let Row { seq, svix_id, event_type, body, instance_id, occurred_at, received_at, attempts } = row;
-    Claimed { stored: Stored { seq, svix_id, event_type, body, instance_id, occurred_at }, attempts, received_at }
+fn claimed(row: &QueryResult) -> Result<Claimed, DbErr> {
+    let stored = Stored::from_query_result(row, "")?;
+    Ok(Claimed { stored, attempts: row.try_get("", "attempts")?, received_at: row.try_get("", "received_at")? })
 }

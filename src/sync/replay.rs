@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::DbErr;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -35,16 +35,6 @@ pub struct Page {
     pub last: i64,
 }
 
-#[derive(FromQueryResult)]
-struct Row {
-    seq: i64,
-    svix_id: String,
-    event_type: String,
-    body: Option<Vec<u8>>,
-    instance_id: Option<String>,
-    occurred_at: Option<Time>,
-}
-
 /// Selected events after `after`, `limit` at most. Running ones are left to whoever runs them.
 ///
 /// # Errors
@@ -69,17 +59,8 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
     if let Some(since) = selection.since {
         find = find.sql(" and received_at >= ").val(since);
     }
-    let rows: Vec<Row> = find.sql(" order by seq limit ").val(i64::from(limit)).all_as(&db.read).await?;
-    let Some(last) = rows.last().map(|row| row.seq) else { return Ok(None) };
-    let stored = |Row { seq, svix_id, event_type, body, instance_id, occurred_at }| Stored {
-        seq,
-        svix_id,
-        event_type,
-        body,
-        instance_id,
-        occurred_at,
-    };
-    Ok(Some(Page { rows: rows.into_iter().map(stored).collect(), last }))
+    let rows: Vec<Stored> = find.sql(" order by seq limit ").val(i64::from(limit)).all_as(&db.read).await?;
+    Ok(rows.last().map(|row| row.seq).map(|last| Page { rows, last }))
 }
 
 /// Sets a page's rows back to `pending`, for the loop to plan again. Answers how many.
