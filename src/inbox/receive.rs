@@ -10,7 +10,6 @@ use sea_orm::{DbErr, QueryResult};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -60,27 +59,18 @@ pub struct Receiver {
 #[derive(Debug)]
 pub struct Writer {
     queue: mpsc::Receiver<(Receipt, Answer)>,
-    store: Store,
-    group_rows: usize,
-    group_bytes: usize,
-}
-
-/// Groups that may be under way at once: while one waits for the disk, the next is being sent.
-const LANES: usize = 2;
-
-/// What a group under way needs.
-#[derive(Debug, Clone)]
-struct Store {
     db: Db,
     signals: Signals,
+    group_rows: usize,
+    group_bytes: usize,
 }
 
 /// A receiver and the writer that it feeds.
 pub fn receiver(db: Db, signals: Signals, config: &config::Receiver) -> (Receiver, Writer) {
     let (sender, queue) = mpsc::channel(config.queue.max(1));
     let receiver = Receiver { queue: sender, answer_within: config.answer_within };
-    let store = Store { db, signals };
-    let writer = Writer { queue, store, group_rows: config.group_rows.max(1), group_bytes: config.group_bytes };
+    let group_rows = config.group_rows.max(1);
+    let writer = Writer { queue, db, signals, group_rows, group_bytes: config.group_bytes };
     (receiver, writer)
 }
 
@@ -101,14 +91,9 @@ impl Receiver {
 }
 
 impl Writer {
-    /// Writes groups until shutdown; then what is still queued.
+    /// Writes groups until shutdown; then what is still queued. One at a time: what comes meanwhile gathers.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut lanes = JoinSet::new();
         loop {
-            // The lane first: what comes while all are taken gathers in the queue.
-            if lanes.len() >= LANES {
-                lanes.join_next().await;
-            }
             let first = tokio::select! {
                 first = self.queue.recv() => first,
                 () = shutdown.cancelled() => {
@@ -116,11 +101,10 @@ impl Writer {
                     self.queue.recv().await
                 }
             };
-            let Some(first) = first else { break };
-            let (group, store) = (self.gather(first), self.store.clone());
-            lanes.spawn(async move { store.write(group).await });
+            let Some(first) = first else { return };
+            let group = self.gather(first);
+            self.write(group).await;
         }
-        while lanes.join_next().await.is_some() {}
     }
 
     /// Everything that is waiting now, up to the bounds.
@@ -135,9 +119,7 @@ impl Writer {
         }
         group
     }
-}
 
-impl Store {
     async fn write(&self, group: Vec<(Receipt, Answer)>) {
         let (receipts, answers): (Vec<Receipt>, Vec<Answer>) = group.into_iter().unzip();
         let results = match insert(&self.db, &receipts).await {
