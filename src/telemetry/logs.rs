@@ -1,6 +1,6 @@
 //! Logs: one line an event, to stderr; `LOG_FORMAT=json` for machines, `RUST_LOG` for levels.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io::IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -12,7 +12,7 @@ pub fn init(environment: &HashMap<String, String>) {
     if let Ok(directive) = "tungstenite=info".parse() {
         filter = filter.add_directive(directive);
     }
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let json = environment.get("LOG_FORMAT").is_some_and(|format| format == "json");
     let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).try_init() };
 }

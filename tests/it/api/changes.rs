@@ -153,3 +153,33 @@ async fn whoever_waits_is_answered_when_the_service_ends() {
     assert_eq!(waiting.await.unwrap(), 200);
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+/// Two replicas share the work; whoever follows the changes on either of them sees every one once, in order (P5).
+#[tokio::test(flavor = "multi_thread")]
+async fn p5_followers_of_two_replicas_see_every_change_once_in_order() {
+    const CHANGES: i64 = 240;
+    let Some(replicas) = Server::replicas(2).await else { return };
+    let follow = async |url: String, client: reqwest::Client| {
+        let (mut seen, mut after) = (Vec::new(), 0);
+        while after < CHANGES {
+            let ask = client.get(format!("{url}/v1/changes?after={after}&limit=7&wait=5")).bearer_auth(READER);
+            let page: Value = ask.send().await.unwrap().json().await.unwrap();
+            seen.extend(page["data"].as_array().unwrap().iter().map(|change| change["seq"].as_i64().unwrap()));
+            after = page["next"].as_i64().unwrap();
+        }
+        seen
+    };
+    let followers: Vec<_> =
+        replicas.iter().map(|server| tokio::spawn(follow(server.url.clone(), server.client.clone()))).collect();
+    for change in 0..CHANGES as u64 {
+        let body = person(&format!("user_r{}", change % 60), change + 1, json!({"first_name": format!("N{change}")}));
+        assert_eq!(replicas[change as usize % 2].deliver(&format!("msg_{change}"), &body).await, 200);
+        // Everybody's snapshots in the order in which they were made, so that each is a change and none is stale.
+        if change % 60 == 59 {
+            replicas[0].settle().await;
+        }
+    }
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), (1..=CHANGES).collect::<Vec<_>>());
+    }
+}

@@ -58,6 +58,18 @@ impl Server {
         Self::open("sqlite", &url, overrides, Box::new(folder)).await
     }
 
+    /// Several services on one Postgres database; `None` where there is none.
+    pub(crate) async fn replicas(count: usize) -> Option<Vec<Self>> {
+        let postgres = services::postgres()?;
+        let url = postgres.url().to_owned();
+        let mut servers = Vec::new();
+        for _ in 1..count {
+            servers.push(Self::open("postgres", &url, &[], Box::new(())).await);
+        }
+        servers.push(Self::open("postgres", &url, &[], Box::new(postgres)).await);
+        Some(servers)
+    }
+
     async fn open(
         name: &'static str,
         database: &str,
