@@ -9,10 +9,7 @@ use crate::{
     domain::{Change, Event, Version, event::Snapshot, validate::validate},
 };
 
-use super::{
-    fields::{millis, replace_nul},
-    user,
-};
+use super::{fields::replace_nul, user};
 
 /// A delivery as its inbox row holds it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -91,9 +88,4 @@ fn snapshot(stored: &Stored, data: &Map<String, Value>) -> Change {
     let ms = |time: Time| u64::try_from(time.timestamp_millis()).unwrap_or(0);
     let version = Version::of(ms(updated_at), ms(stored.occurred_at.unwrap_or(updated_at)), &user);
     Change::User(Box::new(Snapshot { user, version, emptied }))
-}
-
-/// The envelope's time of a body, for bodies that come without a receipt.
-pub fn occurred_at(envelope: &Value) -> Option<Time> {
-    millis(&envelope["timestamp"])
 }

@@ -4,7 +4,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
-use super::Db;
+use super::{COMMIT_LOCK, Db};
 use crate::config;
 
 /// Opens the pools. Makes the file (SQLite) or the schema (Postgres) if it is not there; makes no tables.
@@ -97,7 +97,9 @@ fn prepare_directory(url: &str) -> Result<(), DbErr> {
 pub async fn migrate(db: &Db) -> Result<(), DbErr> {
     match db.backend() {
         DbBackend::Postgres => {
-            let lock = db.begin_commit().await?;
+            // Not `begin_commit`, whose time limit on an idle transaction would let go of the lock during a long step.
+            let lock = db.begin().await?;
+            lock.execute_unprepared(&format!("select pg_advisory_xact_lock({COMMIT_LOCK})")).await?;
             let result = Migrator::up(&db.write, None).await;
             lock.commit().await?;
             result

@@ -1,6 +1,6 @@
 //! The loop of one replica: claim the next batch while the last one commits; rest when nothing is due.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     clerk::decode::decode,
-    clock::Clock,
+    clock::{Clock, Time},
     config,
     db::Db,
     domain::Policy,
@@ -35,7 +35,7 @@ pub struct Worker {
 struct Batch {
     claim: String,
     events: Vec<Tried>,
-    received: Vec<crate::clock::Time>,
+    received: Vec<Time>,
 }
 
 impl Worker {
@@ -100,8 +100,9 @@ impl Worker {
     async fn finish(&self, batch: Batch, shutdown: &CancellationToken) -> usize {
         let Self { db, policy, clock, config, .. } = self;
         let context = Context { db, policy, clock, config, shutdown };
-        let types: Vec<(i64, String)> =
-            batch.events.iter().map(|(event, _)| (event.seq, event.event_type.clone())).collect();
+        let received = batch.events.iter().zip(&batch.received);
+        let known: HashMap<i64, (String, Time)> =
+            received.map(|((event, _), at)| (event.seq, (event.event_type.clone(), *at))).collect();
         let limit = i64::from(config.max_attempts);
         let (due, spent): (Vec<Tried>, Vec<Tried>) =
             batch.events.into_iter().partition(|(_, attempts)| *attempts < limit);
@@ -120,12 +121,9 @@ impl Worker {
         }
         let now = clock.now();
         for (seq, outcome) in &done.outcomes {
-            let index = types.iter().position(|(known, _)| known == seq);
-            let Some((event_type, received)) = index.and_then(|i| Some((&types.get(i)?.1, batch.received.get(i)?)))
-            else {
-                continue;
-            };
-            metrics::event_ended(event_type, outcome.outcome, (now - *received).to_std().unwrap_or_default());
+            if let Some((event_type, received)) = known.get(seq) {
+                metrics::event_ended(event_type, outcome.outcome, (now - *received).to_std().unwrap_or_default());
+            }
         }
         done.outcomes.len()
     }
