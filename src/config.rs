@@ -28,6 +28,9 @@ pub struct Config {
     pub entry: Entry,
     pub roles: Roles,
     pub settings: Settings,
+    pub organizations: Organizations,
+    pub waiting: Waiting,
+    pub conflicts: Conflicts,
     pub deletion: Deletion,
     pub relink: Relink,
     pub tail: Tail,
@@ -36,6 +39,10 @@ pub struct Config {
     pub api: Api,
     pub metrics: Metrics,
     pub gateway: Gateway,
+    pub alerts: Alerts,
+    pub smtp: Smtp,
+    pub silence: Silence,
+    pub retention: Retention,
     pub upkeep: Upkeep,
 }
 
@@ -62,7 +69,17 @@ section!(Server {
     #[serde(with = "humantime_serde")]
     shutdown_grace: Duration
 });
-section!(Clerk { signing_secret: Secret, instance_id: String });
+section!(Clerk {
+    signing_secret: Secret,
+    instance_id: String,
+    secret_key: Secret,
+    api_url: String,
+    confirm: Confirm,
+    jwt_key: Secret,
+    jwks_url: String,
+    issuer: String,
+    #[serde(deserialize_with = "load::list")] authorized_parties: Vec<String>,
+});
 section!(Database {
     url: Secret,
     schema: String,
@@ -108,7 +125,24 @@ section!(Entry {
 });
 section!(Roles { path: String, #[serde(deserialize_with = "load::list")] grantable: Vec<String>, default: String });
 section!(Settings { mapped: BTreeMap<String, String>, defaults: BTreeMap<String, serde_json::Value> });
-section!(Deletion { mode: DeletionMode });
+section!(Organizations {
+    #[serde(deserialize_with = "load::list")] admin_roles: Vec<String>,
+    sole_admin: SoleAdmin,
+});
+section!(Waiting {
+    #[serde(with = "humantime_serde")]
+    deadline: Duration
+});
+section!(Conflicts {
+    #[serde(with = "humantime_serde")]
+    grace: Duration
+});
+section!(Deletion {
+    mode: DeletionMode,
+    #[serde(with = "humantime_serde")]
+    erase_after: Duration,
+    breaker: Breaker,
+});
 section!(Relink {
     #[serde(with = "humantime_serde")]
     window: Duration
@@ -157,10 +191,56 @@ section!(Gateway {
     replays: usize,
     #[serde(deserialize_with = "load::list")] list_fields: Vec<String>,
 });
+section!(Alerts {
+    #[serde(deserialize_with = "load::list")] mail_to: Vec<String>,
+    mail_from: String,
+    webhook_url: Secret,
+    allow_private: bool,
+    #[serde(with = "humantime_serde")] repeat: Duration,
+});
+section!(Smtp { url: Secret, folder: String });
+section!(Silence {
+    #[serde(with = "humantime_serde")]
+    after: Duration
+});
+section!(Retention {
+    #[serde(with = "humantime_serde")]
+    bodies: Duration,
+    #[serde(with = "humantime_serde")]
+    receipts: Duration,
+    #[serde(with = "humantime_serde")]
+    outbox: Duration,
+    #[serde(with = "humantime_serde")]
+    audit: Duration,
+});
 section!(Upkeep {
     #[serde(with = "humantime_serde")]
     every: Duration
 });
+
+/// Whether somebody must be known to Clerk's API before they enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirm {
+    /// Always.
+    Required,
+    /// Where Clerk can be asked.
+    BestEffort,
+    /// Never.
+    Off,
+}
+
+/// Who owns an organisation that no administrator is left in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SoleAdmin {
+    /// The member who has been there longest.
+    Transfer,
+    /// The same; and whoever is the only administrator among other members is not deleted without an operator.
+    Hold,
+    /// Nobody; operators are told.
+    Orphan,
+}
 
 /// What is left of a deleted person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -168,4 +248,17 @@ section!(Upkeep {
 pub enum DeletionMode {
     /// An emptied row (id, Clerk id, status, time of deletion).
     Soft,
+    /// Nothing, unless a row of the application's still refers to it.
+    Hard,
+}
+
+/// How many deletions are applied without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// Deletions of people within `window`, by the time that they carry; 0: any number.
+    pub max: u32,
+    /// Over how long they are counted.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
 }

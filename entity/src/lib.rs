@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod audit_log;
+pub mod conflict_decisions;
 pub mod conflicts;
 pub mod dead_letters;
 pub mod email_addresses;
@@ -11,7 +12,10 @@ pub mod federated_identities;
 mod id;
 pub mod inbox;
 pub mod meta;
+pub mod organization_memberships;
+pub mod organizations;
 pub mod outbox;
+pub mod revoked_sessions;
 pub mod roles;
 pub mod sink_cursors;
 pub mod subjects;
@@ -21,5 +25,6 @@ pub mod user_profiles;
 pub mod user_roles;
 pub mod user_settings;
 pub mod users;
+pub mod wakes;
 
 pub use id::Id;

@@ -12,6 +12,8 @@ mod m20261121_000005_outbox;
 mod m20261121_000006_oversight;
 mod m20261121_000007_search;
 mod m20261121_000008_oversight_lists;
+mod m20261121_000009_organizations;
+mod m20261121_000010_rules;
 mod step;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -33,6 +35,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_oversight::STEP),
             Box::new(m20261121_000007_search::STEP),
             Box::new(m20261121_000008_oversight_lists::STEP),
+            Box::new(m20261121_000009_organizations::STEP),
+            Box::new(m20261121_000010_rules::STEP),
         ]
     }
 }

@@ -27,9 +27,16 @@ pub enum ConfigError {
 }
 
 /// The short names of the environment and the keys they set.
-pub(super) const SHORT_NAMES: [(&str, &str); 10] = [
+pub(super) const SHORT_NAMES: [(&str, &str); 17] = [
     ("CLERK_WEBHOOK_SECRET", "clerk.signing_secret"),
     ("CLERK_WEBHOOK_SIGNING_SECRET", "clerk.signing_secret"),
+    ("CLERK_SECRET_KEY", "clerk.secret_key"),
+    ("CLERK_API_URL", "clerk.api_url"),
+    ("CLERK_JWT_KEY", "clerk.jwt_key"),
+    ("CLERK_JWKS_URL", "clerk.jwks_url"),
+    ("CLERK_ISSUER", "clerk.issuer"),
+    ("CLERK_AUTHORIZED_PARTIES", "clerk.authorized_parties"),
+    ("SMTP_URL", "smtp.url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("MEILI_URL", "meili.url"),

@@ -15,6 +15,9 @@ pub fn show(config: &Config) -> String {
         ("entry", config.entry.entries()),
         ("roles", config.roles.entries()),
         ("settings", config.settings.entries()),
+        ("organizations", config.organizations.entries()),
+        ("waiting", config.waiting.entries()),
+        ("conflicts", config.conflicts.entries()),
         ("deletion", config.deletion.entries()),
         ("relink", config.relink.entries()),
         ("tail", config.tail.entries()),
@@ -23,6 +26,10 @@ pub fn show(config: &Config) -> String {
         ("api", config.api.entries()),
         ("metrics", config.metrics.entries()),
         ("gateway", config.gateway.entries()),
+        ("alerts", config.alerts.entries()),
+        ("smtp", config.smtp.entries()),
+        ("silence", config.silence.entries()),
+        ("retention", config.retention.entries()),
         ("upkeep", config.upkeep.entries()),
     ];
     let lines = sections.into_iter().flat_map(|(section, entries)| {
