@@ -29,6 +29,10 @@ const COMMIT_LOCK: i64 = 0x636c_6572_6b73_796e;
 pub struct Db {
     /// For writing. On SQLite one connection, so writers queue here instead of failing with "database is locked".
     pub write: DatabaseConnection,
+    /// For writing what a crash may lose, because only work is repeated then: claims, leases, cursors, wake-ups, our own
+    /// search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
+    /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
+    pub lazy: DatabaseConnection,
     /// For reading.
     pub read: DatabaseConnection,
     /// The connection string, for listeners that need a connection of their own. Postgres only.

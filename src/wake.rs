@@ -115,11 +115,7 @@ impl Signals {
     }
 
     async fn send(&self, db: &Db, what: &str) -> Result<(), sea_orm::DbErr> {
-        let tx = db.begin().await?;
-        // A wake-up that a crash loses is made up for by the poll: it need not wait for the disk.
-        Stmt::new(&tx, "set local synchronous_commit = off").exec(&tx).await?;
         let payload = format!("{} {what}", self.origin);
-        Stmt::new(&tx, "select pg_notify('clerk_sync_wake', ").val(payload).sql(")").exec(&tx).await?;
-        tx.commit().await
+        Stmt::new(&db.lazy, "select pg_notify('clerk_sync_wake', ").val(payload).sql(")").exec(&db.lazy).await.map(drop)
     }
 }

@@ -7,6 +7,9 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use super::{COMMIT_LOCK, Db};
 use crate::config;
 
+/// Claims, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
+const LAZY_CONNECTIONS: u32 = 4;
+
 /// Opens the pools. Makes the file (SQLite) or the schema (Postgres) if it is not there; makes no tables.
 ///
 /// # Errors
@@ -17,7 +20,7 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
         prepare_directory(url)?;
         let write = Database::connect(sqlite(config, 1)).await?;
         let read = Database::connect(sqlite(config, config.max_read_connections)).await?;
-        return Ok(Db { write, read, listen_pool: None });
+        return Ok(Db { lazy: write.clone(), write, read, listen_pool: None });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
     if !url.starts_with("postgres://") {
@@ -31,9 +34,11 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     // Durability is ours to promise, whatever the server's default is.
     let fresh = "set plan_cache_mode = force_custom_plan; set synchronous_commit = on;";
     let write = Database::connect(postgres(config, &url, config.max_connections, fresh)).await?;
+    let lazy = "set plan_cache_mode = force_custom_plan; set synchronous_commit = off;";
+    let lazy = Database::connect(postgres(config, &url, LAZY_CONNECTIONS, lazy)).await?;
     let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
     let listen_pool = Some(read.get_postgres_connection_pool().clone());
-    Ok(Db { write, read, listen_pool })
+    Ok(Db { write, lazy, read, listen_pool })
 }
 
 fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {

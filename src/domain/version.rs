@@ -36,11 +36,11 @@ impl fmt::Display for Version {
     }
 }
 
-/// 64 bits of SHA-256 over the canonical JSON (members sorted) of `snapshot`.
+/// 64 bits of SHA-256 over the JSON of `snapshot`, which is canonical: its fields have one order, and JSON objects in it
+/// are sorted maps, so the order in which Clerk wrote members does not matter.
 fn hash(snapshot: &impl Serialize) -> String {
-    // Through `Value`, whose objects are sorted maps: the order in which Clerk wrote members must not matter.
-    let canonical = serde_json::to_value(snapshot).map(|value| value.to_string()).unwrap_or_default();
-    Sha256::digest(canonical.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    let canonical = serde_json::to_vec(snapshot).unwrap_or_default();
+    Sha256::digest(&canonical)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -28,12 +28,7 @@ pub struct Claimed {
 /// What the database says; nothing is claimed then.
 pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration) -> Result<Vec<Claimed>, DbErr> {
     let until = now + chrono::Duration::from_std(lease).unwrap_or(chrono::Duration::minutes(1));
-    let tx = db.begin().await?;
-    if db.listen_pool().is_some() {
-        // A claim that a crash loses is no loss: it need not wait for the disk.
-        Stmt::new(&tx, "set local synchronous_commit = off").exec(&tx).await?;
-    }
-    let rows = Stmt::new(&tx, "update inbox set state = 'running', claim = ")
+    let rows = Stmt::new(&db.lazy, "update inbox set state = 'running', claim = ")
         .val(claim)
         .sql(", available_at = ")
         .val(until)
@@ -43,9 +38,8 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
         .val(i64::from(limit))
         .dialect(" for update skip locked", "")
         .sql(") returning seq, svix_id, event_type, body, instance_id, occurred_at, received_at, attempts")
-        .all(&tx)
+        .all(&db.lazy)
         .await?;
-    tx.commit().await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
     claimed.sort_by_key(|row| row.stored.seq);
     Ok(claimed)

@@ -4,7 +4,7 @@
 //! a group are sorted by svix-id, so that two replicas never wait for each other; a request that hung up cancels
 //! nothing; what cannot be stored in time is answered with an error, and Svix delivers it again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{DbErr, QueryResult};
 use serde_json::json;
@@ -45,6 +45,9 @@ pub enum Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the delivery cannot be stored now: {0}")]
 pub struct Unavailable(pub &'static str);
+
+/// Senders that were just answered send their next; a group that waited a moment for them takes twice as many.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 type Answer = oneshot::Sender<Result<Accepted, Unavailable>>;
 
@@ -93,6 +96,7 @@ impl Receiver {
 impl Writer {
     /// Writes groups until shutdown; then what is still queued. One at a time: what comes meanwhile gathers.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut pause = Duration::ZERO;
         loop {
             let first = tokio::select! {
                 first = self.queue.recv() => first,
@@ -102,8 +106,11 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
+            tokio::time::sleep(pause).await;
             let group = self.gather(first);
+            let (rows, started) = (group.len(), Instant::now());
             self.write(group).await;
+            pause = if rows > 1 { (started.elapsed() / 4).min(LONGEST_PAUSE) } else { Duration::ZERO };
         }
     }
 

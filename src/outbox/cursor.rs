@@ -23,14 +23,14 @@ pub struct Cursor {
 /// # Errors
 /// What the database says.
 pub async fn ensure(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
-    Stmt::new(&db.write, "insert into sink_cursors (sink, seq, available_at, updated_at) values (")
+    Stmt::new(&db.lazy, "insert into sink_cursors (sink, seq, available_at, updated_at) values (")
         .val(sink)
         .sql(", 0, ")
         .val(now)
         .sql(", ")
         .val(now)
         .sql(") on conflict (sink) do nothing")
-        .exec(&db.write)
+        .exec(&db.lazy)
         .await
         .map(drop)
 }
@@ -41,7 +41,7 @@ pub async fn ensure(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
 /// What the database says.
 pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration) -> Result<Option<Cursor>, DbErr> {
     let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::seconds(30));
-    Stmt::new(&db.write, "update sink_cursors set owner = ")
+    Stmt::new(&db.lazy, "update sink_cursors set owner = ")
         .val(owner)
         .sql(", lease_until = ")
         .val(until)
@@ -54,7 +54,7 @@ pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration
         .sql(") and available_at <= ")
         .val(now)
         .sql(" returning seq, attempts")
-        .one_as(&db.write)
+        .one_as(&db.lazy)
         .await
 }
 
@@ -63,7 +63,7 @@ pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration
 /// # Errors
 /// What the database says.
 pub async fn advance(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: Time) -> Result<bool, DbErr> {
-    let moved = Stmt::new(&db.write, "update sink_cursors set attempts = 0, last_error = null, seq = ")
+    let moved = Stmt::new(&db.lazy, "update sink_cursors set attempts = 0, last_error = null, seq = ")
         .val(to)
         .sql(", updated_at = ")
         .val(now)
@@ -73,7 +73,7 @@ pub async fn advance(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: 
         .val(owner)
         .sql(" and seq = ")
         .val(from)
-        .exec(&db.write)
+        .exec(&db.lazy)
         .await?;
     Ok(moved == 1)
 }
@@ -83,7 +83,7 @@ pub async fn advance(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: 
 /// # Errors
 /// What the database says.
 pub async fn rest(db: &Db, sink: &str, owner: &str, until: Time, error: &str, now: Time) -> Result<(), DbErr> {
-    Stmt::new(&db.write, "update sink_cursors set attempts = attempts + 1, available_at = ")
+    Stmt::new(&db.lazy, "update sink_cursors set attempts = attempts + 1, available_at = ")
         .val(until)
         .sql(", last_error = ")
         .val(error)
@@ -93,7 +93,7 @@ pub async fn rest(db: &Db, sink: &str, owner: &str, until: Time, error: &str, no
         .val(sink)
         .sql(" and owner = ")
         .val(owner)
-        .exec(&db.write)
+        .exec(&db.lazy)
         .await
         .map(drop)
 }
@@ -104,8 +104,8 @@ pub async fn rest(db: &Db, sink: &str, owner: &str, until: Time, error: &str, no
 /// What the database says.
 pub async fn release(db: &Db, sink: &str, owner: &str) -> Result<(), DbErr> {
     let update =
-        Stmt::new(&db.write, "update sink_cursors set owner = null, lease_until = null where sink = ").val(sink);
-    update.sql(" and owner = ").val(owner).exec(&db.write).await.map(drop)
+        Stmt::new(&db.lazy, "update sink_cursors set owner = null, lease_until = null where sink = ").val(sink);
+    update.sql(" and owner = ").val(owner).exec(&db.lazy).await.map(drop)
 }
 
 /// Sets the cursor back (never forward), whoever holds it: what was changed while a sink was rebuilt is delivered again.

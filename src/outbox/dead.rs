@@ -36,14 +36,14 @@ pub async fn bury(db: &Db, sink: &str, refused: &[Refused], clock: &Clock) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    Stmt::new(&db.write, "insert into dead_letters (id, seq, event, subject, reason, sink, created_at) select id, seq, event, subject, reason, ")
+    Stmt::new(&db.lazy, "insert into dead_letters (id, seq, event, subject, reason, sink, created_at) select id, seq, event, subject, reason, ")
         .val(sink)
         .sql(", ")
         .val(clock.now())
         .sql(" from ")
         .rows(rows)
         .sql(" where true on conflict (sink, seq) do update set reason = excluded.reason, state = 'open', finished_at = null")
-        .exec(&db.write)
+        .exec(&db.lazy)
         .await
         .map(drop)
 }

@@ -65,13 +65,13 @@ impl Database {
     }
 
     async fn write(&self, rows: &[Row]) -> Result<(), SearchError> {
-        Stmt::new(&self.db.write, "insert into search_users (generation, user_id, rev, document) ")
+        Stmt::new(&self.db.lazy, "insert into search_users (generation, user_id, rev, document) ")
             .sql("select g.generation, r.user_id, r.rev, r.document from ")
             .rows(table(rows))
             // In one order, so that two writers never wait for each other.
             .sql(" cross join search_generations g where true order by g.generation, r.user_id")
             .sql(NEWER)
-            .exec(&self.db.write)
+            .exec(&self.db.lazy)
             .await
             .map(drop)
             .map_err(refusal)
