@@ -3,6 +3,8 @@
 pub mod decode;
 pub mod envelope;
 pub mod fields;
+mod membership;
+mod organization;
 pub mod private;
 pub mod signature;
 mod user;

@@ -99,6 +99,16 @@ impl Db {
     }
 }
 
+/// The name of the constraint that refused a statement, where the database tells it. Names are the schema's own words.
+pub fn refusing_constraint(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return None;
+    };
+    error.as_database_error()?.constraint().map(str::to_owned)
+}
+
 /// Whether an error is about the data of a statement (SQLSTATE 22, 23), so that trying the same again cannot help.
 /// Everything else (connection, serialisation, disk) is worth another try.
 pub fn is_data_error(error: &DbErr) -> bool {

@@ -11,26 +11,38 @@
 //! | [`emails`] | primary address, normal form, and who blocks an address |
 //! | [`identities`] | whose a federated identity is |
 //! | [`roles`], [`settings`], [`status`], [`names`] | columns that are functions of the newest snapshot |
-//! | [`deletion`] | what is left of a deleted person |
-//! | [`users`] | one event of a person, judged |
+//! | [`deletion`], [`holds`] | what is left of a deleted person, and which deletions wait for an operator |
+//! | [`decisions`], [`operators`] | what operators decided about addresses, and do |
+//! | [`users`], [`organizations`], [`memberships`], [`sessions`] | one event of each, judged |
+//! | [`owners`] | whose an organisation is |
 
 pub mod account;
+pub mod decisions;
 pub mod deletion;
 pub mod effects;
 pub mod emails;
 pub mod entry;
 pub mod event;
 pub mod facts;
+mod holds;
 pub mod identities;
+pub mod membership;
+mod memberships;
 pub mod names;
+pub mod operators;
+pub mod organization;
+mod organizations;
 pub mod outcome;
+mod owners;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]
 mod properties;
 pub mod roles;
+mod sessions;
 pub mod settings;
 pub mod status;
+mod telling;
 pub mod user;
 pub mod users;
 pub mod validate;
@@ -40,6 +52,7 @@ pub mod world;
 
 pub use account::Account;
 pub use event::{Change, Event};
+pub use organization::Organization;
 pub use outcome::{Outcome, State};
 pub use plan::{Plan, plan};
 pub use policy::Policy;

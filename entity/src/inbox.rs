@@ -15,6 +15,7 @@ pub struct Model {
     pub svix_id: String,
     pub event_type: String,
     pub subject: Option<String>,
+    pub object_id: Option<String>,
     #[sea_orm(column_type = "JsonBinary")]
     pub user_ids: Json,
     pub body: Option<Vec<u8>>,

@@ -21,6 +21,7 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub rev: i64,
+    pub joined_seq: i64,
     pub version: Option<String>,
 }
 

@@ -38,6 +38,7 @@ pub(crate) const STEP: Step = Step {
             created_at {time} not null,
             updated_at {time} not null,
             rev {int} not null default 0,
+            joined_seq {int} not null default 0,
             version text,
             unique (organization_id, user_id)
         )",

@@ -4,6 +4,8 @@ use crate::step::Step;
 pub(crate) const STEP: Step = Step {
     name: "m20261121_000010_rules",
     up: &[
+        // Of sessions no body is stored: which one it is stands here.
+        "alter table inbox add column object_id text",
         // An operator's word about one address that two persons claim; read by the plan.
         "create table conflict_decisions (
             id {id} primary key,
@@ -34,5 +36,6 @@ pub(crate) const STEP: Step = Step {
         "drop table wakes",
         "drop table revoked_sessions",
         "drop table conflict_decisions",
+        "alter table inbox drop column object_id",
     ],
 };

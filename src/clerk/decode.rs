@@ -6,10 +6,17 @@ use serde_json::{Map, Value};
 
 use crate::{
     clock::Time,
-    domain::{Change, Event, Version, event::Snapshot, validate::validate},
+    domain::{
+        Change, Event, Version,
+        event::{OrganizationSnapshot, Snapshot},
+        membership::Told,
+        validate,
+    },
 };
 
-use super::{fields::replace_nul, user};
+use super::{fields::replace_nul, membership, organization, user};
+
+const NO_TIME: &str = "malformed: neither data.updated_at nor timestamp is a time";
 
 /// A delivery as its inbox row holds it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -21,6 +28,9 @@ pub struct Stored {
     pub body: Option<Vec<u8>>,
     pub instance_id: Option<String>,
     pub occurred_at: Option<Time>,
+    /// The subject as the receiver read it, and Clerk's id of the object: all that is kept of a session.
+    pub subject: Option<String>,
+    pub object_id: Option<String>,
 }
 
 /// Decodes and validates. `instance` is the configured instance, if one is; events of others are refused.
@@ -31,6 +41,7 @@ pub fn decode(stored: Stored, instance: Option<&str>) -> Event {
         correlation_id: stored.svix_id,
         event_type: stored.event_type,
         occurred_at: stored.occurred_at,
+        actor: "clerk",
         change,
     }
 }
@@ -42,18 +53,19 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
     {
         return refused("wrong instance");
     }
-    match stored.event_type.as_str() {
-        "user.created" | "user.updated" => match data(stored) {
-            Ok(data) => snapshot(stored, &data),
-            Err(reason) => refused(reason),
-        },
-        "user.deleted" => match data(stored).map(|data| clerk_id(&data)) {
-            Ok(Some(clerk_id)) => Change::UserDeleted { clerk_id },
-            Ok(None) => refused("malformed: data has no id"),
-            Err(reason) => refused(reason),
-        },
-        _ => Change::Ignored { reason: "no rule for this type" },
-    }
+    let read = match stored.event_type.as_str() {
+        "user.created" | "user.updated" => data(stored).and_then(|data| user_snapshot(stored, &data)),
+        "user.deleted" => deleted(stored).map(|clerk_id| Change::UserDeleted { clerk_id }),
+        "organization.created" | "organization.updated" => {
+            data(stored).and_then(|data| organization_snapshot(stored, &data))
+        }
+        "organization.deleted" => deleted(stored).map(|clerk_id| Change::OrganizationDeleted { clerk_id }),
+        "organizationMembership.created" | "organizationMembership.updated" => membership_told(stored, false),
+        "organizationMembership.deleted" => membership_told(stored, true),
+        "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
+        _ => return Change::Ignored { reason: "no rule for this type" },
+    };
+    read.unwrap_or_else(refused)
 }
 
 fn data(stored: &Stored) -> Result<Map<String, Value>, &'static str> {
@@ -69,23 +81,55 @@ fn data(stored: &Stored) -> Result<Map<String, Value>, &'static str> {
     }
 }
 
-fn clerk_id(data: &Map<String, Value>) -> Option<String> {
+pub(super) fn id(data: &Map<String, Value>) -> Option<String> {
     let id = data.get("id")?.as_str()?;
     (!id.is_empty() && id.len() <= 255).then(|| id.to_owned())
 }
 
-fn snapshot(stored: &Stored, data: &Map<String, Value>) -> Change {
-    let refused = |reason: &str| Change::Refused { reason: reason.to_owned() };
-    let Some(clerk_id) = clerk_id(data) else { return refused("malformed: data has no id") };
-    let (mut user, mut emptied) = user::read(clerk_id, data);
-    let Some(updated_at) = user.updated_at.or(stored.occurred_at) else {
-        return refused("malformed: neither data.updated_at nor timestamp is a time");
-    };
+fn deleted(stored: &Stored) -> Result<String, &'static str> {
+    id(&data(stored)?).ok_or("malformed: data has no id")
+}
+
+fn ms(time: Time) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or(0)
+}
+
+fn user_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<Change, &'static str> {
+    let (mut user, mut emptied) = user::read(id(data).ok_or("malformed: data has no id")?, data);
+    let updated_at = user.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
     user.updated_at = Some(updated_at);
-    emptied.extend(validate(&mut user));
+    emptied.extend(validate::user(&mut user));
     emptied.sort_unstable();
     emptied.dedup();
-    let ms = |time: Time| u64::try_from(time.timestamp_millis()).unwrap_or(0);
     let version = Version::of(ms(updated_at), ms(stored.occurred_at.unwrap_or(updated_at)), &user);
-    Change::User(Box::new(Snapshot { user, version, emptied }))
+    Ok(Change::User(Box::new(Snapshot { user, version, emptied })))
+}
+
+fn organization_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<Change, &'static str> {
+    let (mut organization, mut emptied) = organization::read(id(data).ok_or("malformed: data has no id")?, data);
+    let updated_at = organization.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
+    organization.updated_at = Some(updated_at);
+    emptied.extend(validate::organization(&mut organization));
+    emptied.sort_unstable();
+    emptied.dedup();
+    let version = Version::of(ms(updated_at), ms(stored.occurred_at.unwrap_or(updated_at)), &organization);
+    Ok(Change::Organization(Box::new(OrganizationSnapshot { organization, version, emptied })))
+}
+
+fn membership_told(stored: &Stored, ended: bool) -> Result<Change, &'static str> {
+    let membership = membership::read(&data(stored)?, stored.occurred_at)?;
+    let updated_at = membership.updated_at.or(stored.occurred_at).unwrap_or(membership.created_at);
+    let timestamp = ms(stored.occurred_at.unwrap_or(updated_at));
+    let birth = (ms(membership.created_at), membership.clerk_id.as_str());
+    let version = Version::of_membership(birth, ended, ms(updated_at), timestamp, &membership);
+    let key = membership.pair.to_string();
+    Ok(Change::Membership(Box::new(Told { membership, ended, version, key })))
+}
+
+/// Of sessions only the ids are stored.
+fn session_ended(stored: &Stored) -> Result<Change, &'static str> {
+    let session_id = stored.object_id.clone().ok_or("malformed: data has no id")?;
+    let clerk_id = stored.subject.clone().filter(|subject| *subject != session_id);
+    let clerk_id = clerk_id.ok_or("malformed: data has no user_id")?;
+    Ok(Change::SessionEnded { session_id, clerk_id })
 }

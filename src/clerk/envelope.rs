@@ -20,6 +20,8 @@ pub struct Envelope {
     pub event_type: String,
     /// Clerk's id of the subject; `org_…/user_…` for a membership.
     pub subject: Option<String>,
+    /// Clerk's id of the object itself, of sessions: their bodies are not stored.
+    pub object_id: Option<String>,
     /// Every `user_…` id that the body names, sorted.
     pub user_ids: Vec<String>,
     /// The body as it is stored; `None` for types whose bodies are not.
@@ -69,6 +71,7 @@ pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
     collect_user_ids(&value, &mut user_ids);
     Ok(Envelope {
         subject: subject(&event_type, &value["data"]),
+        object_id: event_type.starts_with("session.").then(|| id(&value["data"]["id"])).flatten(),
         user_ids: user_ids.into_iter().collect(),
         body,
         instance_id: id(&value["instance_id"]),

@@ -154,6 +154,31 @@ impl Account {
         }
     }
 
+    /// Takes an address away. If it was the primary one, the first verified of the others is, else the first.
+    pub fn without_address(&mut self, normalised: &str) {
+        let Some(gone) = self.addresses.remove(normalised) else { return };
+        if !gone.primary {
+            return;
+        }
+        let verified = self.addresses.iter().find(|(_, address)| address.verified).map(|(key, _)| key.clone());
+        let next = verified.or_else(|| self.addresses.keys().next().cloned());
+        let next = next.and_then(|key| self.addresses.get_mut(&key));
+        let (email, verified) = match next {
+            Some(address) => {
+                address.primary = true;
+                (Some(address.email_address.clone()), address.verified)
+            }
+            None => (None, false),
+        };
+        for (name, column) in COLUMNS.iter().zip(&mut self.columns) {
+            match *name {
+                "email" => *column = Field::Text(email.clone()),
+                "email_verified" => *column = Field::Bool(verified),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether this is a person, not what a deletion left.
     pub fn is_live(&self) -> bool {
         self.status != Status::Deleted

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-use super::Account;
+use super::{Account, membership::Member, organization::Org};
 
 /// A person's rows before and after.
 #[derive(Debug)]
@@ -15,6 +15,59 @@ use super::Account;
 pub struct Changed {
     pub before: Option<Account>,
     pub after: Account,
+}
+
+/// Kinds of subjects, as the column has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    User,
+    Organization,
+    Membership,
+}
+
+impl Kind {
+    /// The column's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Organization => "organization",
+            Self::Membership => "membership",
+        }
+    }
+}
+
+/// An organisation's row before and after.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ChangedOrganization {
+    pub before: Option<Org>,
+    pub after: Org,
+}
+
+/// A membership's row before and after; it is gone where there is no after.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ChangedMember {
+    pub before: Option<Member>,
+    pub after: Option<Member>,
+}
+
+/// A returning person's rows move to the id that they had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relinked {
+    /// The stable id, whose row was emptied.
+    pub kept: Uuid,
+    /// The newcomer's id, whose row goes.
+    pub given_up: Uuid,
+}
+
+/// A session that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the columns'")]
+pub struct Revoked {
+    pub session_id: String,
+    pub clerk_id: String,
 }
 
 /// A change of the table `conflicts`.
@@ -60,7 +113,7 @@ pub struct Audit {
 pub struct Message {
     pub seq: i64,
     pub event: &'static str,
-    /// `users` or `admin`.
+    /// `users`, `organizations`, `admin`, or `internal`, which nobody subscribes to.
     pub topic: &'static str,
     pub subject: String,
     /// Further topics that get it, e.g. `user:{id}`.
@@ -80,4 +133,10 @@ pub struct Wake {
     pub clashes: BTreeSet<String>,
     /// Persons who entered or were deleted: their rows refused at entry.
     pub entries: BTreeSet<String>,
+    /// Persons and organisations who came or went: memberships that wait for them.
+    pub parents: BTreeSet<String>,
+    /// Persons who were deleted or whose deletion was cancelled: their held rows.
+    pub held: BTreeSet<String>,
+    /// Persons whose deletion was cancelled: the deletions among their held rows are discarded.
+    pub cancelled: BTreeSet<String>,
 }

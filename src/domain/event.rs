@@ -2,7 +2,7 @@
 
 use crate::clock::Time;
 
-use super::{User, Version};
+use super::{Organization, User, Version, membership::Told, operators::Action};
 
 /// An event of the batch.
 #[derive(Debug, Clone)]
@@ -15,8 +15,24 @@ pub struct Event {
     pub event_type: String,
     /// When it happened, by its envelope.
     pub occurred_at: Option<Time>,
+    /// Who says it, for the audit trail: `clerk`, or an operator.
+    pub actor: &'static str,
     /// What it says.
     pub change: Change,
+}
+
+impl Event {
+    /// An event in whose name consequences are told; it says nothing itself.
+    pub fn consequence(correlation_id: String, occurred_at: Option<Time>) -> Self {
+        Self {
+            seq: 0,
+            correlation_id,
+            event_type: "consequence".into(),
+            occurred_at,
+            actor: "clerk-sync",
+            change: Change::Ignored { reason: "" },
+        }
+    }
 }
 
 /// What an event says.
@@ -29,6 +45,24 @@ pub enum Change {
         /// Clerk's id of the person.
         clerk_id: String,
     },
+    /// A whole snapshot of an organisation.
+    Organization(Box<OrganizationSnapshot>),
+    /// An organisation was deleted.
+    OrganizationDeleted {
+        /// Clerk's id of the organisation.
+        clerk_id: String,
+    },
+    /// A membership is there, or has ended.
+    Membership(Box<Told>),
+    /// A session has ended.
+    SessionEnded {
+        /// Clerk's id of the session.
+        session_id: String,
+        /// Clerk's id of the person.
+        clerk_id: String,
+    },
+    /// An operator's action, which has no inbox row.
+    Operator(Action),
     /// A type without a rule: stored, counted, without effect.
     Ignored {
         /// Why it has no effect.
@@ -41,6 +75,17 @@ pub enum Change {
     },
 }
 
+/// An organisation's snapshot with its version.
+#[derive(Debug, Clone)]
+pub struct OrganizationSnapshot {
+    /// What it says.
+    pub organization: Organization,
+    /// Where it stands in the organisation's history.
+    pub version: Version,
+    /// Fields that failed validation and were left empty.
+    pub emptied: Vec<&'static str>,
+}
+
 /// A person's snapshot with its version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -50,4 +95,29 @@ pub struct Snapshot {
     pub version: Version,
     /// Fields that failed validation and were left empty.
     pub emptied: Vec<&'static str>,
+}
+
+impl Change {
+    /// The subject, where the event names one: Clerk's id, of a membership `org_…/user_…`.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::User(snapshot) => Some(&snapshot.user.clerk_id),
+            Self::Organization(snapshot) => Some(&snapshot.organization.clerk_id),
+            Self::Membership(told) => Some(&told.key),
+            Self::UserDeleted { clerk_id }
+            | Self::OrganizationDeleted { clerk_id }
+            | Self::SessionEnded { clerk_id, .. } => Some(clerk_id),
+            Self::Operator(action) => action.persons().first().copied(),
+            Self::Ignored { .. } | Self::Refused { .. } => None,
+        }
+    }
+
+    /// Clerk's id of the person whose own rows this is about.
+    pub fn person(&self) -> Option<&str> {
+        match self {
+            Self::User(snapshot) => Some(&snapshot.user.clerk_id),
+            Self::UserDeleted { clerk_id } => Some(clerk_id),
+            _ => None,
+        }
+    }
 }

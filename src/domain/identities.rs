@@ -3,17 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Account, World, user::Identity};
+use serde_json::{Value, json};
+
+use super::{Account, World, plan::Fold, user::Identity};
 
 /// The accounts whose shown identities change, changed.
-pub fn settle(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
+fn moved(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
     let mut changed: Vec<Account> = Vec::new();
     for identity in touched {
-        let holders: Vec<&Account> = world
-            .holders_of_identity(identity)
-            .filter_map(|id| world.account(id))
-            .filter(|row| row.is_live())
-            .collect();
+        let holders: Vec<&Account> = world.holders_of_identity(identity).filter_map(|id| world.live(id)).collect();
         // Equal versions of two persons are all but impossible; the Clerk id makes the choice the same everywhere.
         let winner = holders.iter().max_by_key(|row| (&row.version, &row.clerk_id)).map(|row| row.clerk_id.clone());
         for holder in holders {
@@ -32,4 +30,43 @@ pub fn settle(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
         }
     }
     changed
+}
+
+/// Settles the identities that the batch touched. A move is told and audited for both sides.
+pub(super) fn settle(fold: &mut Fold<'_>) {
+    for mut account in moved(&fold.world, &fold.identities) {
+        let clerk_id = account.clerk_id.clone();
+        let original = match fold.before.get(&clerk_id) {
+            Some(before) => before.clone(),
+            None => fold.world.account(&clerk_id).cloned(),
+        };
+        let shown = |row: &Account| row.shown_identities().cloned().collect::<Vec<_>>();
+        let moved = original.as_ref().map(&shown).unwrap_or_default() != shown(&account);
+        match fold.last_about(&clerk_id) {
+            Some(message) => {
+                if message.event == "user.updated" && moved && !message.changed.iter().any(|name| name == "identities")
+                {
+                    message.changed.push("identities".into());
+                }
+                fold.put(account);
+            }
+            None if moved => {
+                account.updated_at = fold.now;
+                let pair = json!([original.map(|row| shown_json(&row)), shown_json(&account)]);
+                fold.put(account);
+                let mut event = fold.echo_of(&clerk_id);
+                event.event_type = "identity.moved".into();
+                fold.audit(&event, &clerk_id, [("identities".to_owned(), pair)].into_iter().collect());
+                fold.tell(&event, "user.updated", &clerk_id, vec!["identities".into()]);
+            }
+            None => fold.put(account),
+        }
+    }
+}
+
+fn shown_json(account: &Account) -> Value {
+    account
+        .shown_identities()
+        .map(|identity| json!({"provider": identity.provider, "provider_subject_id": identity.subject}))
+        .collect()
 }

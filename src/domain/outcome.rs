@@ -71,29 +71,51 @@ pub struct Outcome {
     pub outcome: &'static str,
     /// Our words; never a value of the event.
     pub reason: Option<String>,
-    /// The one person whose row blocks a `conflict`.
+    /// Of a `conflict` the one person whose row blocks it; of a `waiting` membership its person.
     pub awaits: Option<String>,
+    /// Of a `waiting` membership its organisation.
+    pub awaits_too: Option<String>,
 }
 
 impl Outcome {
+    fn new(state: State, outcome: &'static str) -> Self {
+        Self { state, outcome, reason: None, awaits: None, awaits_too: None }
+    }
+
     /// Applied; `what` is `created`, `updated`, `unchanged` or `deleted`.
     pub fn done(what: &'static str) -> Self {
-        Self { state: State::Done, outcome: what, reason: None, awaits: None }
+        Self::new(State::Done, what)
     }
 
     /// Not applied; `why` is `stale`, `tombstoned` or `ignored`.
     pub fn skipped(why: &'static str) -> Self {
-        Self { state: State::Skipped, outcome: why, reason: None, awaits: None }
+        Self::new(State::Skipped, why)
     }
 
     /// Refused by a rule.
     pub fn rejected(reason: impl Into<String>) -> Self {
-        Self { state: State::Rejected, outcome: "rejected", reason: Some(reason.into()), awaits: None }
+        Self { reason: Some(reason.into()), ..Self::new(State::Rejected, "rejected") }
     }
 
     /// Blocked by `other`'s row.
     pub fn conflict(reason: impl Into<String>, other: String) -> Self {
-        Self { state: State::Conflict, outcome: "conflict", reason: Some(reason.into()), awaits: Some(other) }
+        Self { reason: Some(reason.into()), awaits: Some(other), ..Self::new(State::Conflict, "conflict") }
+    }
+
+    /// A membership one of whose parents has no live row.
+    pub fn waiting(reason: impl Into<String>, user: String, organization: String) -> Self {
+        let (awaits, awaits_too) = (Some(user), Some(organization));
+        Self { reason: Some(reason.into()), awaits, awaits_too, ..Self::new(State::Waiting, "waiting") }
+    }
+
+    /// Kept until an operator releases or cancels a deletion.
+    pub fn held(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::new(State::Held, "held") }
+    }
+
+    /// Failed too often.
+    pub fn dead(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::new(State::Dead, "dead") }
     }
 
     /// The same with a reason, where there is something to say.

@@ -1,15 +1,26 @@
 //! The plan: what one transaction writes for a batch of events. Pure: loaded state, events and policy in, rows out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::clock::Time;
 
-pub use super::effects::{Alert, Audit, Changed, ConflictChange, Message, Wake};
+pub use super::effects::{
+    Alert, Audit, Changed, ChangedMember, ChangedOrganization, ConflictChange, Kind, Message, Relinked, Revoked, Wake,
+};
 use super::{
-    Account, Change, Event, Outcome, Policy, State, World, facts::Facts, identities, user::Identity, users, view,
+    Account, Change, Event, Outcome, Policy, World,
+    decisions::Decision,
+    facts::Facts,
+    identities,
+    membership::{Member, Pair},
+    memberships, operators,
+    organization::Org,
+    organizations, owners, sessions,
+    telling::Draft,
+    user::Identity,
+    users,
 };
 
 /// Everything that one batch changes.
@@ -17,12 +28,26 @@ use super::{
 pub struct Plan {
     /// Each event's end, by inbox seq.
     pub outcomes: Vec<(i64, Outcome)>,
-    /// Subjects whose facts grew, by Clerk id.
-    pub facts: BTreeMap<String, Facts>,
+    /// Subjects whose facts grew.
+    pub facts: BTreeMap<(Kind, String), Facts>,
     /// Persons whose rows change.
     pub accounts: Vec<Changed>,
+    /// Persons of whom not even an emptied row is to be left: our ids.
+    pub hard: Vec<(Uuid, String)>,
+    /// Organisations whose rows change.
+    pub organizations: Vec<ChangedOrganization>,
+    /// Memberships whose rows change.
+    pub memberships: Vec<ChangedMember>,
+    /// Deleted organisations, all of whose memberships go: our ids.
+    pub purged: Vec<Uuid>,
+    /// Returning persons whose rows move to the id that they had.
+    pub relinked: Vec<Relinked>,
+    /// Sessions that ended.
+    pub revoked: Vec<Revoked>,
     /// Rows of `conflicts` to open or to close.
     pub conflicts: Vec<ConflictChange>,
+    /// What operators decided.
+    pub decisions: Vec<Decision>,
     /// Alerts, to be merged with those already raised under the same key.
     pub alerts: Vec<Alert>,
     /// Rows of `audit_log`.
@@ -50,8 +75,12 @@ pub fn plan<'a>(
         ids,
         plan: Plan::default(),
         before: BTreeMap::new(),
+        organizations_before: BTreeMap::new(),
+        members_before: BTreeMap::new(),
         drafts: Vec::new(),
-        touched: BTreeSet::new(),
+        identities: BTreeSet::new(),
+        unsettled: BTreeSet::new(),
+        buried: Vec::new(),
     };
     for event in events {
         let outcome = fold.judge(event);
@@ -69,15 +98,16 @@ pub(super) struct Fold<'a> {
     pub(super) ids: &'a mut dyn FnMut() -> Uuid,
     pub(super) plan: Plan,
     /// Rows as they were before the batch, of the persons that the batch changed.
-    before: BTreeMap<String, Option<Account>>,
-    drafts: Vec<Draft>,
-    touched: BTreeSet<Identity>,
-}
-
-/// A message whose payload is not final until identities are settled.
-struct Draft {
-    message: Message,
-    account: Option<Account>,
+    pub(super) before: BTreeMap<String, Option<Account>>,
+    organizations_before: BTreeMap<String, Option<Org>>,
+    members_before: BTreeMap<Pair, Option<Member>>,
+    pub(super) drafts: Vec<Draft>,
+    /// Identities whose place is to be settled.
+    pub(super) identities: BTreeSet<Identity>,
+    /// Organisations whose owner is to be settled.
+    pub(super) unsettled: BTreeSet<String>,
+    /// When the deletions carry to have happened that this batch applied.
+    pub(super) buried: Vec<Time>,
 }
 
 impl Fold<'_> {
@@ -85,174 +115,99 @@ impl Fold<'_> {
         match &event.change {
             Change::User(snapshot) => users::snapshot(self, event, snapshot),
             Change::UserDeleted { clerk_id } => users::deleted(self, event, clerk_id),
+            Change::Organization(snapshot) => organizations::snapshot(self, event, snapshot),
+            Change::OrganizationDeleted { clerk_id } => organizations::deleted(self, event, clerk_id),
+            Change::Membership(told) => memberships::told(self, event, told),
+            Change::SessionEnded { session_id, clerk_id } => sessions::ended(self, event, session_id, clerk_id),
+            Change::Operator(action) => operators::act(self, event, action),
             Change::Ignored { reason } => Outcome::skipped("ignored").because(Some((*reason).to_owned())),
             Change::Refused { reason } => Outcome::rejected(reason.clone()),
         }
     }
 
-    /// Takes note of a person's facts as they now are.
-    pub(super) fn note_facts(&mut self, clerk_id: &str) {
-        let facts = self.world.facts(clerk_id).clone();
-        self.plan.facts.insert(clerk_id.to_owned(), facts);
+    /// Takes note of a subject's facts as they now are.
+    pub(super) fn note_facts(&mut self, kind: Kind, key: &str) {
+        let facts = match kind {
+            Kind::User => self.world.facts(key),
+            Kind::Organization => self.world.organization_facts(key),
+            Kind::Membership => self.world.pair_facts(key),
+        };
+        self.plan.facts.insert((kind, key.to_owned()), facts.clone());
     }
 
     /// Puts a person's new rows in place.
     pub(super) fn put(&mut self, account: Account) {
         let before = self.world.account(&account.clerk_id).cloned();
-        self.touched.extend(before.iter().flat_map(|row| row.identities.keys().cloned()));
-        self.touched.extend(account.identities.keys().cloned());
+        self.identities.extend(before.iter().flat_map(|row| row.identities.keys().cloned()));
+        self.identities.extend(account.identities.keys().cloned());
         self.before.entry(account.clerk_id.clone()).or_insert(before);
         self.world.put(account);
     }
 
-    /// Tells the change feed about a person, whose rows are in place.
-    pub(super) fn tell(&mut self, event: &Event, name: &'static str, clerk_id: &str, changed: Vec<String>) {
-        let Some(account) = self.world.account(clerk_id).cloned() else { return };
-        let message = Message {
-            seq: 0,
-            event: name,
-            topic: "users",
-            subject: clerk_id.to_owned(),
-            routing: vec![format!("user:{}", account.id)],
-            payload: Map::new(),
-            changed,
-            effects: "all",
-            correlation_id: event.correlation_id.clone(),
-            occurred_at: event.occurred_at,
-        };
-        self.drafts.push(Draft { message, account: Some(account) });
+    /// Puts an organisation's new row in place.
+    pub(super) fn put_organization(&mut self, row: Org) {
+        let before = self.world.organization(&row.shown.clerk_id).cloned();
+        self.organizations_before.entry(row.shown.clerk_id.clone()).or_insert(before);
+        self.world.put_organization(row);
     }
 
-    /// Tells the operators' topic.
-    pub(super) fn tell_admin(&mut self, event: &Event, name: &'static str, subject: &str, payload: Value) {
-        let message = Message {
-            seq: 0,
-            event: name,
-            topic: "admin",
-            subject: subject.to_owned(),
-            routing: Vec::new(),
-            payload: payload.as_object().cloned().unwrap_or_default(),
-            changed: Vec::new(),
-            effects: "all",
-            correlation_id: event.correlation_id.clone(),
-            occurred_at: event.occurred_at,
-        };
-        self.drafts.push(Draft { message, account: None });
+    /// Puts a membership's new row in place, and counts it.
+    pub(super) fn put_member(&mut self, row: Member) {
+        let pair = row.shown.pair.clone();
+        let before = self.world.member(&pair).cloned();
+        if before.is_none() {
+            self.count(&pair.organization, 1);
+        }
+        self.members_before.entry(pair.clone()).or_insert(before);
+        self.unsettled.insert(pair.organization);
+        self.world.put_member(row);
     }
 
-    /// Adds to the audit trail.
-    pub(super) fn audit(&mut self, event: &Event, subject: &str, diff: Map<String, Value>) {
-        self.plan.audit.push(Audit {
-            actor: "clerk",
-            action: event.event_type.clone(),
-            subject: subject.to_owned(),
-            diff,
-            correlation_id: event.correlation_id.clone(),
-        });
+    /// Takes a membership's row away, and counts it.
+    pub(super) fn remove_member(&mut self, pair: &Pair) -> Option<Member> {
+        let row = self.world.remove_member(pair)?;
+        self.count(&pair.organization, -1);
+        self.members_before.entry(pair.clone()).or_insert(Some(row.clone()));
+        self.unsettled.insert(pair.organization.clone());
+        Some(row)
     }
 
-    fn tell_operators(&mut self, event: &Event, outcome: &Outcome) {
-        if outcome.state == State::Rejected {
-            let subject = event.change.subject().unwrap_or(&event.correlation_id).to_owned();
-            let payload =
-                json!({"svix_id": event.correlation_id, "event_type": event.event_type, "reason": outcome.reason});
-            self.tell_admin(event, "event.rejected", &subject, payload);
+    fn count(&mut self, organization: &str, change: i64) {
+        if let Some(mut row) = self.world.live_organization(organization).cloned() {
+            row.members_count += change;
+            self.put_organization(row);
+        }
+    }
+
+    /// An organisation's row as it was before the batch.
+    pub(super) fn organization_before(&self, clerk_id: &str) -> Option<&Org> {
+        match self.organizations_before.get(clerk_id) {
+            Some(before) => before.as_ref(),
+            None => self.world.organization(clerk_id),
         }
     }
 
     fn finish(mut self) -> Plan {
-        self.settle_identities();
-        let mut last: HashMap<String, usize> = HashMap::new();
-        for (index, draft) in self.drafts.iter().enumerate().filter(|(_, draft)| draft.account.is_some()) {
-            last.insert(draft.message.subject.clone(), index);
-        }
-        let head = self.world.head;
-        for (index, Draft { mut message, account }) in std::mem::take(&mut self.drafts).into_iter().enumerate() {
-            message.seq = head + 1 + i64::try_from(index).unwrap_or(0);
-            if let Some(mut account) = account {
-                let is_last = last.get(&message.subject) == Some(&index);
-                if let Some(row) = self.world.account(&message.subject).filter(|_| is_last) {
-                    account = row.clone();
-                }
-                account.rev = message.seq;
-                message.payload = view::user(&account);
-                if is_last {
-                    self.world.put(account);
-                }
-            }
-            self.plan.outbox.push(message);
-        }
+        identities::settle(&mut self);
+        owners::settle(&mut self);
+        self.tell_profiles();
+        self.number();
         for (clerk_id, before) in std::mem::take(&mut self.before) {
             if let Some(after) = self.world.account(&clerk_id).filter(|after| before.as_ref() != Some(after)) {
                 self.plan.accounts.push(Changed { before, after: after.clone() });
             }
         }
-        self.plan
-    }
-
-    /// A move is told and audited for both sides.
-    fn settle_identities(&mut self) {
-        for mut account in identities::settle(&self.world, &self.touched) {
-            let clerk_id = account.clerk_id.clone();
-            let original = match self.before.get(&clerk_id) {
-                Some(before) => before.clone(),
-                None => self.world.account(&clerk_id).cloned(),
-            };
-            let shown = |row: &Account| row.shown_identities().cloned().collect::<Vec<_>>();
-            let moved = original.as_ref().map(&shown).unwrap_or_default() != shown(&account);
-            let told =
-                self.drafts.iter_mut().rev().find(|draft| draft.account.is_some() && draft.message.subject == clerk_id);
-            match told {
-                Some(draft) if draft.message.event == "user.updated" && moved => {
-                    if !draft.message.changed.iter().any(|name| name == "identities") {
-                        draft.message.changed.push("identities".into());
-                    }
-                    self.put(account);
-                }
-                Some(_) => self.put(account),
-                None if moved => {
-                    account.updated_at = self.now;
-                    let diff = [(
-                        "identities".to_owned(),
-                        json!([original.map(|row| shown_json(&row)), shown_json(&account)]),
-                    )];
-                    self.put(account);
-                    let event = self.mover();
-                    self.audit(&event, &clerk_id, diff.into_iter().collect());
-                    self.tell(&event, "user.updated", &clerk_id, vec!["identities".into()]);
-                }
-                None => self.put(account),
+        for (clerk_id, before) in std::mem::take(&mut self.organizations_before) {
+            if let Some(after) = self.world.organization(&clerk_id).filter(|after| before.as_ref() != Some(after)) {
+                self.plan.organizations.push(ChangedOrganization { before, after: after.clone() });
             }
         }
-    }
-
-    /// The event in whose name a settlement is told: the batch's last message.
-    fn mover(&self) -> Event {
-        let last = self.drafts.last().map(|draft| &draft.message);
-        Event {
-            seq: 0,
-            correlation_id: last.map(|message| message.correlation_id.clone()).unwrap_or_default(),
-            event_type: "identity.moved".into(),
-            occurred_at: last.and_then(|message| message.occurred_at),
-            change: Change::Ignored { reason: "" },
+        for (pair, before) in std::mem::take(&mut self.members_before) {
+            let after = self.world.member(&pair).cloned();
+            if before != after {
+                self.plan.memberships.push(ChangedMember { before, after });
+            }
         }
-    }
-}
-
-fn shown_json(account: &Account) -> Value {
-    account
-        .shown_identities()
-        .map(|identity| json!({"provider": identity.provider, "provider_subject_id": identity.subject}))
-        .collect()
-}
-
-impl Change {
-    /// Clerk's id of the subject, where the event names one.
-    pub fn subject(&self) -> Option<&str> {
-        match self {
-            Self::User(snapshot) => Some(&snapshot.user.clerk_id),
-            Self::UserDeleted { clerk_id } => Some(clerk_id),
-            _ => None,
-        }
+        self.plan
     }
 }

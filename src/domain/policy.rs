@@ -5,6 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Duration;
 use serde_json::{Map, Value};
 
+/// Who owns an organisation whose creator has left and that has no administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoleAdmin {
+    /// The member who has been there longest.
+    Transfer,
+    /// The same; and the deletion of a sole administrator among other members is held.
+    Hold,
+    /// Nobody.
+    Orphan,
+}
+
 /// The settings that the rules read. Config fills it; nothing else does.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -24,6 +35,18 @@ pub struct Policy {
     pub mapped_settings: BTreeMap<String, String>,
     /// Settings written once, when a person's row is made.
     pub default_settings: Map<String, Value>,
+    /// Roles that make an administrator of an organisation.
+    pub admin_roles: BTreeSet<String>,
+    /// Who owns an organisation without administrators.
+    pub sole_admin: SoleAdmin,
+    /// No row is left of deleted persons.
+    pub hard: bool,
+    /// More deletions of people than this within [`Self::breaker_window`] are held; 0: any number.
+    pub breaker_max: u32,
+    /// Over how long they are counted, by the time that they carry.
+    pub breaker_window: Duration,
+    /// Whether deletions can be held at all; off while an operator releases one.
+    pub holds: bool,
     /// How long hashes of a deleted person's addresses are kept.
     pub relink_window: Duration,
     /// Key of those hashes.
@@ -41,6 +64,12 @@ impl Default for Policy {
             default_role: "user".into(),
             mapped_settings: BTreeMap::new(),
             default_settings: Map::new(),
+            admin_roles: ["org:admin", "admin"].map(str::to_owned).into(),
+            sole_admin: SoleAdmin::Transfer,
+            hard: false,
+            breaker_max: 0,
+            breaker_window: Duration::minutes(10),
+            holds: true,
             relink_window: Duration::days(30),
             hash_key: Vec::new(),
         }

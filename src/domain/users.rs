@@ -5,11 +5,13 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Event, Outcome,
+    Account, Event, Outcome, User, Version,
     account::QUIET,
+    decisions::effective,
     deletion, emails, entry,
     event::Snapshot,
-    plan::{Alert, ConflictChange, Fold},
+    holds, memberships,
+    plan::{Alert, ConflictChange, Fold, Kind, Wake},
     roles,
     world::OpenConflict,
 };
@@ -30,7 +32,7 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
     }
     let facts = fold.world.facts(id).clone();
     if facts != before {
-        fold.note_facts(id);
+        fold.note_facts(Kind::User, id);
     }
     if facts.deleted {
         return Outcome::skipped("tombstoned");
@@ -41,23 +43,27 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
     if let Some(reason) = refusal.filter(|_| !facts.entered) {
         return Outcome::rejected(reason);
     }
-    let blocked = emails::blocked(&fold.world, user);
+    if fold.world.live(id).is_some_and(|row| row.deletion_held_at.is_some()) {
+        return Outcome::held("hold: the deletion of this person waits for an operator");
+    }
+    let user = effective(&fold.world, user, version);
+    let blocked = emails::blocked(&fold.world, &user);
     settle_conflicts(fold, event, id, &blocked);
     if let Some((_, other)) = blocked.into_iter().next() {
         let reason = format!("conflict.email: a verified address of this person also stands verified with {other}");
         return Outcome::conflict(reason, other);
     }
+    let user = user.into_owned();
     let reason = notes(fold, snapshot);
-    apply(fold, event, snapshot).because(reason)
+    apply(fold, event, &user, version).because(reason)
 }
 
 /// Puts the newest version in place.
-fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
-    let id = snapshot.user.clerk_id.as_str();
+fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> Outcome {
+    let id = user.clerk_id.as_str();
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
-    let mut after =
-        Account::show(before.as_ref(), &snapshot.user, snapshot.version.clone(), fold.policy, new_id, fold.now);
+    let mut after = Account::show(before.as_ref(), user, version.clone(), fold.policy, new_id, fold.now);
     let diff = diff(before.as_ref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
     let (name, what) = match &before {
@@ -69,14 +75,24 @@ fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
         Some(_) => ("user.updated", "updated"),
     };
     after.updated_at = fold.now;
+    if before.is_none() {
+        fold.plan.wake.parents.insert(id.to_owned());
+        notice_return(fold, &after);
+    }
     fold.put(after);
     fold.audit(event, id, diff.into_iter().filter(|(field, _)| loud.contains(field)).collect());
     fold.tell(event, name, id, loud);
     Outcome::done(what)
 }
 
-/// A deletion: wins always, is final.
+/// A deletion: wins always, is final; but one that would do harm waits for an operator.
 pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
+    if !fold.world.facts(id).deleted && fold.world.live(id).is_some() {
+        if let Some(reason) = holds::reason(fold, event, id) {
+            return hold(fold, event, id, reason);
+        }
+        fold.buried.push(event.occurred_at.unwrap_or(fold.now));
+    }
     let facts = fold.world.facts(id);
     let first = !facts.deleted;
     let new = facts.bury(event.occurred_at);
@@ -84,31 +100,71 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
     if !new {
         return Outcome::done("unchanged");
     }
-    fold.note_facts(id);
+    fold.note_facts(Kind::User, id);
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
     let after = deletion::emptied(before.as_ref(), id, deleted_at, new_id, fold.now);
-    let was_live = before.as_ref().is_some_and(Account::is_live);
-    if let Some(row) = before.as_ref().filter(|_| was_live) {
+    let live = before.as_ref().filter(|row| row.is_live());
+    if let Some(row) = live {
         let verified = row.addresses.iter().filter(|(_, address)| address.verified);
         let digests = verified.map(|(address, _)| (row.id, emails::digest(&fold.policy.hash_key, address)));
         fold.plan.forgotten.extend(digests);
+        if fold.policy.hard {
+            fold.plan.hard.push((row.id, id.to_owned()));
+        }
     }
-    fold.put(after);
+    // Of an unknown id the same row is left; none where no rows are left, or where a returned person took it over.
+    if before.is_some() || (first && !fold.policy.hard) {
+        fold.put(after);
+    }
     if !first {
         // An earlier time became known; nobody's view of the person changes.
         return Outcome::done("unchanged");
     }
+    for pair in fold.world.memberships_of(id) {
+        memberships::end(fold, event, &pair);
+    }
     settle_conflicts(fold, event, id, &[]);
-    fold.plan.wake.clashes.insert(id.to_owned());
-    fold.plan.wake.entries.insert(id.to_owned());
+    let Wake { clashes, entries, parents, held, .. } = &mut fold.plan.wake;
+    [clashes, entries, parents, held].into_iter().for_each(|set| _ = set.insert(id.to_owned()));
     // No values: the trail must not keep what the deletion removes.
     let status = before.as_ref().map(|row| row.status.as_str());
     fold.audit(event, id, [("status".to_owned(), json!([status, "deleted"]))].into_iter().collect());
-    if was_live {
+    if live.is_some() {
         fold.tell(event, "user.deleted", id, vec!["status".into()]);
     }
     Outcome::done("deleted")
+}
+
+/// Parks a deletion: the person is locked out at once and their addresses are free, but nothing is removed.
+fn hold(fold: &mut Fold<'_>, event: &Event, id: &str, reason: String) -> Outcome {
+    let Some(before) = fold.world.live(id).cloned() else { return Outcome::held(reason) };
+    if before.deletion_held_at.is_none() {
+        let mut after = before.clone();
+        after.deletion_held_at = Some(fold.now);
+        after.updated_at = fold.now;
+        let diff = diff(Some(&before), &after);
+        fold.put(after);
+        fold.audit(event, id, diff);
+        fold.tell(event, "user.updated", id, vec!["deletion_held_at".into()]);
+        fold.plan.wake.clashes.insert(id.to_owned());
+        let text = format!("the deletion of {id} is held ({reason}): release or cancel it");
+        fold.plan.alerts.push(Alert { kind: "deletion.held", level: "warning", subject: id.to_owned(), text });
+    }
+    Outcome::held(reason)
+}
+
+/// Somebody deleted may have come back under a new id: offered, never done by itself.
+fn notice_return(fold: &mut Fold<'_>, account: &Account) {
+    let verified = account.addresses.iter().filter(|(_, address)| address.verified);
+    let digests = verified.map(|(address, _)| emails::digest(&fold.policy.hash_key, address));
+    let departed = digests.filter_map(|digest| fold.world.departed.get(&digest)).flatten().next().cloned();
+    if let Some(old) = departed {
+        let id = account.clerk_id.clone();
+        let text =
+            format!("{id} may be {old}, who was deleted: `clerk-sync relink {old} {id}` gives them their id back");
+        fold.plan.alerts.push(Alert { kind: "return.noticed", level: "info", subject: id, text });
+    }
 }
 
 /// Makes a person's open conflicts those that their newest version has.
@@ -169,22 +225,32 @@ fn is_quiet(fold: &Fold<'_>, name: &str) -> bool {
     QUIET.contains(&name) || fold.policy.quiet_fields.contains(name)
 }
 
-/// Changed fields with `[before, after]`; private metadata masked. For a new row, every field that is not empty.
+/// Changed fields of a person with `[before, after]`; private metadata masked.
 pub fn diff(before: Option<&Account>, after: &Account) -> Map<String, Value> {
+    changes(before.map(Account::facets), after.facets())
+}
+
+/// Changed facets with `[before, after]`, whoever's they are; private metadata masked. Of a new row, every one that is
+/// not empty; of one that went, likewise.
+pub(super) fn changes(
+    before: Option<Vec<(&'static str, Value)>>,
+    after: Vec<(&'static str, Value)>,
+) -> Map<String, Value> {
     let empty = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
         _ => false,
     };
-    let old = before.map(Account::facets);
+    let gone = after.is_empty();
+    let pairs: Vec<(&'static str, Value, Value)> = match before {
+        None => after.into_iter().map(|(name, new)| (name, Value::Null, new)).collect(),
+        Some(before) if gone => before.into_iter().map(|(name, old)| (name, old, Value::Null)).collect(),
+        Some(before) => before.into_iter().zip(after).map(|((name, old), (_, new))| (name, old, new)).collect(),
+    };
     let mut diff = Map::new();
-    for (index, (name, new)) in after.facets().into_iter().enumerate() {
-        let old = old.as_ref().and_then(|facets| facets.get(index)).map(|(_, value)| value);
-        let changed = match old {
-            Some(old) => *old != new,
-            None => !empty(&new),
-        };
+    for (name, old, new) in pairs {
+        let changed = if old.is_null() || new.is_null() { !(empty(&old) && empty(&new)) } else { old != new };
         if changed {
             let pair = if name == "private_metadata" { json!(["***", "***"]) } else { json!([old, new]) };
             diff.insert(name.to_owned(), pair);

@@ -1,28 +1,20 @@
 //! Validation of single fields. One that fails is left empty, with a reason and an alert; the event goes on.
 
-use super::User;
+use super::{Organization, User};
 
 const TEXT_MAX: usize = 512;
 const URL_MAX: usize = 4096;
 
 /// Empties what is not valid; answers the names of the emptied fields, sorted, each once.
-pub fn validate(user: &mut User) -> Vec<&'static str> {
-    let mut emptied = Vec::new();
-    type Check<'a> = (&'static str, &'a mut Option<String>, fn(&str) -> bool);
-    let texts: [Check<'_>; 6] = [
+pub fn user(user: &mut User) -> Vec<&'static str> {
+    let mut emptied = empty([
         ("external_id", &mut user.external_id, text),
         ("username", &mut user.username, text),
         ("first_name", &mut user.first_name, text),
         ("last_name", &mut user.last_name, text),
         ("image_url", &mut user.image_url, url),
         ("locale", &mut user.locale, locale),
-    ];
-    for (name, field, valid) in texts {
-        if field.as_deref().is_some_and(|value| !valid(value)) {
-            *field = None;
-            emptied.push(name);
-        }
-    }
+    ]);
     let counts = (user.emails.len(), user.phones.len());
     user.emails.retain(|email| address(email.address.trim()));
     user.phones.retain(|phone| number(&phone.number));
@@ -33,6 +25,30 @@ pub fn validate(user: &mut User) -> Vec<&'static str> {
         emptied.push("phone_numbers");
     }
     emptied.sort_unstable();
+    emptied
+}
+
+/// The same for an organisation.
+pub fn organization(organization: &mut Organization) -> Vec<&'static str> {
+    empty([
+        ("name", &mut organization.name, text),
+        ("slug", &mut organization.slug, text),
+        ("image_url", &mut organization.image_url, url),
+        ("created_by", &mut organization.created_by, text),
+    ])
+}
+
+/// A field's name, the field, and what it must be.
+type Check<'a> = (&'static str, &'a mut Option<String>, fn(&str) -> bool);
+
+fn empty<const N: usize>(checks: [Check<'_>; N]) -> Vec<&'static str> {
+    let mut emptied = Vec::new();
+    for (name, field, valid) in checks {
+        if field.as_deref().is_some_and(|value| !valid(value)) {
+            *field = None;
+            emptied.push(name);
+        }
+    }
     emptied
 }
 
@@ -83,7 +99,7 @@ mod tests {
             ],
             ..User::default()
         };
-        assert_eq!(validate(&mut user), ["email_addresses", "first_name", "image_url", "phone_numbers"]);
+        assert_eq!(super::user(&mut user), ["email_addresses", "first_name", "image_url", "phone_numbers"]);
         assert_eq!(user.emails, [email("ada@example.com")]);
         assert_eq!(user.phones.len(), 1);
         assert_eq!((user.first_name, user.last_name.as_deref()), (None, Some("Lovelace")));

@@ -19,6 +19,19 @@ impl Version {
         Self(format!("{updated_at:015}.{timestamp:015}.{}", hash(snapshot)))
     }
 
+    /// The version of a membership: (Clerk's `created_at` of it, its id, whether it ended, then as of any snapshot). So an
+    /// end stands above everything of its id, even with an older `updated_at`, and a rejoin above both.
+    pub fn of_membership(
+        (created_at, id): (u64, &str),
+        ended: bool,
+        updated_at: u64,
+        timestamp: u64,
+        snapshot: &impl Serialize,
+    ) -> Self {
+        let rest = Self::of(updated_at, timestamp, snapshot);
+        Self(format!("{created_at:015}.{id}.{}.{rest}", u8::from(ended)))
+    }
+
     /// As the `version` columns hold it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,6 +67,15 @@ mod tests {
         assert!(v(10, 9, "b") < v(10, 10, "a"));
         assert_ne!(v(10, 10, "a"), v(10, 10, "b"));
         assert_eq!(v(10, 10, "a"), v(10, 10, "a"));
+    }
+
+    #[test]
+    fn of_a_membership_an_end_is_above_its_id_and_a_rejoin_above_both() {
+        let v = |created, id, ended, updated| Version::of_membership((created, id), ended, updated, updated, &"");
+        let (first, updated, end) = (v(10, "a", false, 10), v(10, "a", false, 90), v(10, "a", true, 5));
+        let (again, same_moment) = (v(50, "b", false, 50), v(10, "b", false, 10));
+        assert!(first < updated && updated < end && end < again);
+        assert!(end < same_moment && same_moment < again);
     }
 
     #[test]

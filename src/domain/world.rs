@@ -1,11 +1,21 @@
-//! The loaded state that a batch folds through: everybody whom the events name, and everybody who holds one of
-//! their addresses or identities. A later event sees what every earlier one did.
+//! The loaded state that a batch folds through: every subject that the events name, everybody who holds one of
+//! their addresses or identities, and of the organisations whose owner may change the members who may follow.
+//! A later event sees what every earlier one did.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::{Account, facts::Facts, user::Identity};
+use crate::clock::Time;
+
+use super::{
+    Account,
+    decisions::Decisions,
+    facts::Facts,
+    membership::{Member, Pair},
+    organization::Org,
+    user::Identity,
+};
 
 /// One person: what is known, and what the rows show.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +43,18 @@ pub struct World {
     persons: HashMap<String, Person>,
     /// Open conflicts of the batch's persons: Clerk id, then address.
     pub conflicts: HashMap<String, BTreeMap<String, OpenConflict>>,
+    /// What operators decided about addresses.
+    pub decisions: Decisions,
+    /// Deleted persons in whose rows an address stood whose hash is still kept: digest, then Clerk ids.
+    pub departed: HashMap<String, BTreeSet<String>>,
+    /// Deletions of people around a moment: how many within the breaker's window up to it, and from it on.
+    pub deletions: HashMap<Time, (u32, u32)>,
     by_address: HashMap<String, BTreeSet<String>>,
     by_identity: HashMap<Identity, BTreeSet<String>>,
+    organizations: HashMap<String, (Facts, Option<Org>)>,
+    pairs: HashMap<String, Facts>,
+    members: BTreeMap<Pair, Member>,
+    of_user: HashMap<String, BTreeSet<String>>,
 }
 
 impl World {
@@ -43,7 +63,7 @@ impl World {
         Self { head, ..Self::default() }
     }
 
-    /// Adds what is known of a subject.
+    /// Adds what is known of a person.
     pub fn load_facts(&mut self, clerk_id: String, facts: Facts) {
         self.persons.entry(clerk_id).or_default().facts = facts;
     }
@@ -60,17 +80,32 @@ impl World {
         &mut self.persons.entry(clerk_id.to_owned()).or_default().facts
     }
 
+    /// What is known of a person, to look at.
+    pub fn known(&self, clerk_id: &str) -> Option<&Facts> {
+        self.persons.get(clerk_id).map(|person| &person.facts)
+    }
+
     /// What the rows show of a person.
     pub fn account(&self, clerk_id: &str) -> Option<&Account> {
         self.persons.get(clerk_id)?.account.as_ref()
     }
 
+    /// The same, where the person is live.
+    pub fn live(&self, clerk_id: &str) -> Option<&Account> {
+        self.account(clerk_id).filter(|account| account.is_live())
+    }
+
     /// Replaces what the rows show of a person.
     pub fn put(&mut self, account: Account) {
-        if let Some(before) = self.persons.get(&account.clerk_id).and_then(|person| person.account.clone()) {
+        self.remove(&account.clerk_id.clone());
+        self.load_account(account);
+    }
+
+    /// Takes a person's rows away.
+    pub fn remove(&mut self, clerk_id: &str) {
+        if let Some(before) = self.persons.get_mut(clerk_id).and_then(|person| person.account.take()) {
             self.index(&before, false);
         }
-        self.load_account(account);
     }
 
     /// Everybody in whose row the address stands verified.
@@ -92,6 +127,70 @@ impl World {
     /// Everybody loaded.
     pub fn persons(&self) -> impl Iterator<Item = (&str, &Person)> {
         self.persons.iter().map(|(id, person)| (id.as_str(), person))
+    }
+
+    /// Adds what is known of an organisation.
+    pub fn load_organization_facts(&mut self, clerk_id: String, facts: Facts) {
+        self.organizations.entry(clerk_id).or_default().0 = facts;
+    }
+
+    /// What is known of an organisation; nothing, if nothing is.
+    pub fn organization_facts(&mut self, clerk_id: &str) -> &mut Facts {
+        &mut self.organizations.entry(clerk_id.to_owned()).or_default().0
+    }
+
+    /// An organisation's row.
+    pub fn organization(&self, clerk_id: &str) -> Option<&Org> {
+        self.organizations.get(clerk_id)?.1.as_ref()
+    }
+
+    /// The same, where it is live.
+    pub fn live_organization(&self, clerk_id: &str) -> Option<&Org> {
+        self.organization(clerk_id).filter(|row| row.live)
+    }
+
+    /// Adds or replaces an organisation's row.
+    pub fn put_organization(&mut self, row: Org) {
+        let known = self.organizations.entry(row.shown.clerk_id.clone()).or_default();
+        known.1 = Some(row);
+    }
+
+    /// What is known of a membership, by its pair as one text.
+    pub fn pair_facts(&mut self, key: &str) -> &mut Facts {
+        self.pairs.entry(key.to_owned()).or_default()
+    }
+
+    /// The row of a membership.
+    pub fn member(&self, pair: &Pair) -> Option<&Member> {
+        self.members.get(pair)
+    }
+
+    /// Adds or replaces the row of a membership.
+    pub fn put_member(&mut self, row: Member) {
+        let Pair { organization, user } = row.shown.pair.clone();
+        self.of_user.entry(user).or_default().insert(organization);
+        self.members.insert(row.shown.pair.clone(), row);
+    }
+
+    /// Takes the row of a membership away.
+    pub fn remove_member(&mut self, pair: &Pair) -> Option<Member> {
+        if let Some(organizations) = self.of_user.get_mut(&pair.user) {
+            organizations.remove(&pair.organization);
+        }
+        self.members.remove(pair)
+    }
+
+    /// The memberships of a person who is a subject of the batch: all of them.
+    pub fn memberships_of(&self, user: &str) -> Vec<Pair> {
+        let organizations = self.of_user.get(user).into_iter().flatten();
+        organizations.map(|organization| Pair { organization: organization.clone(), user: user.to_owned() }).collect()
+    }
+
+    /// The loaded members of an organisation: enough of the most senior to choose an owner from, not all.
+    pub fn members_of(&self, organization: &str) -> impl Iterator<Item = &Member> {
+        let first = Pair { organization: organization.to_owned(), user: String::new() };
+        let organization = organization.to_owned();
+        self.members.range(first..).take_while(move |(pair, _)| pair.organization == organization).map(|(_, row)| row)
     }
 
     fn index(&mut self, account: &Account, add: bool) {

@@ -37,7 +37,7 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
         .sql(" order by available_at, seq limit ")
         .val(i64::from(limit))
         .dialect(" for update skip locked", "")
-        .sql(") returning seq, svix_id, event_type, body, instance_id, occurred_at, received_at, attempts")
+        .sql(") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at, attempts")
         .all(&db.lazy)
         .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;

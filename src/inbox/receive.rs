@@ -162,10 +162,11 @@ impl Writer {
     }
 }
 
-const COLS: [Col; 9] = [
+const COLS: [Col; 10] = [
     Col("svix_id", Type::Text),
     Col("event_type", Type::Text),
     Col("subject", Type::Text),
+    Col("object_id", Type::Text),
     Col("user_ids", Type::TextJson),
     Col("body", Type::Bytes),
     Col("instance_id", Type::Text),
@@ -186,6 +187,7 @@ async fn insert(db: &Db, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
             receipt.svix_id.as_str().into(),
             envelope.event_type.as_str().into(),
             envelope.subject.as_deref().into(),
+            envelope.object_id.as_deref().into(),
             Cell::Json(json!(envelope.user_ids)),
             envelope.body.clone().into(),
             envelope.instance_id.as_deref().into(),
@@ -194,9 +196,9 @@ async fn insert(db: &Db, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
             receipt.traceparent.as_deref().into(),
         ]);
     }
-    let inserted = Stmt::new(&db.write, "insert into inbox (svix_id, event_type, subject, user_ids, body, instance_id,
+    let inserted = Stmt::new(&db.write, "insert into inbox (svix_id, event_type, subject, object_id, user_ids, body, instance_id,
             occurred_at, received_at, available_at, traceparent)
-        select svix_id, event_type, subject, user_ids, body, instance_id, occurred_at, received_at, received_at, traceparent from ")
+        select svix_id, event_type, subject, object_id, user_ids, body, instance_id, occurred_at, received_at, received_at, traceparent from ")
         .rows(rows)
         .sql(" where true on conflict (svix_id) do nothing returning svix_id")
         .all(&db.write)

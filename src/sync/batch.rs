@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     config,
     db::{Db, is_data_error},
-    domain::{Event, Outcome, Policy, State},
+    domain::{Event, Outcome, Policy},
     inbox::retry::{backoff, put_back},
 };
 
@@ -105,7 +105,7 @@ pub(super) async fn bury(
     reason: &str,
     outcomes: &mut Vec<(i64, Outcome)>,
 ) -> bool {
-    let outcome = Outcome { state: State::Dead, outcome: "dead", reason: Some(reason.to_owned()), awaits: None };
+    let outcome = Outcome::dead(reason);
     let write = async {
         let tx = context.db.begin_commit().await?;
         let now = context.clock.now();

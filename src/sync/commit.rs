@@ -57,9 +57,9 @@ pub async fn commit(
         return Ok(Committed::default());
     }
     let now = clock.now();
-    let world = load::world(&tx, &events).await?;
+    let world = load::world(&tx, &events, policy, now).await?;
     let planned: Plan = plan(world, events.iter().copied(), policy, now, &mut || clock.new_id());
-    write::plan(&tx, &planned, policy, clock, now).await?;
+    write::plan(&tx, &planned, policy, "clerk", clock, now).await?;
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);
     let finished = write::inbox::finish(&tx, claim, &planned.outcomes, now, duration).await?;

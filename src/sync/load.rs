@@ -1,65 +1,55 @@
-//! Loads the part of the database that a batch can touch: everybody whom the events name, everybody who holds one
-//! of their addresses or identities. Eight statements, however many events; five more where somebody else is touched.
+//! Loads the part of the database that a batch can touch: every subject that the events name, everybody who holds one
+//! of their addresses or identities, and the members from whom an owner may be chosen. A fixed number of statements,
+//! however many events; statements about what no event of the batch touches are left out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod organizations;
+mod people;
+mod words;
 
-use entity::{Id, email_addresses, federated_identities, subjects, users};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
-use serde_json::{Map, Value};
-use uuid::Uuid;
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
+    clock::Time,
     db::{Cell, Col, Rows, Stmt, Type},
-    domain::{
-        Account, Change, Event, Version, World,
-        account::{Field, Profile},
-        emails::{self, Address},
-        facts::Facts,
-        status::Status,
-        user::Identity,
-        world::OpenConflict,
-    },
+    domain::{Change, Event, Policy, Version, World, emails, facts::Facts, plan::Kind, user::Identity},
 };
+
+pub use organizations::organizations;
+pub use people::{accounts, accounts_by_id};
 
 /// The state that `events` fold through. Call it under the commit lock.
 ///
 /// # Errors
 /// What the database says.
-pub async fn world(tx: &impl ConnectionTrait, events: &[&Event]) -> Result<World, DbErr> {
+pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy, now: Time) -> Result<World, DbErr> {
     let mut world = World::new(head(tx).await?);
-    let subjects: BTreeSet<String> =
-        events.iter().filter_map(|event| event.change.subject()).map(str::to_owned).collect();
-    if subjects.is_empty() {
-        return Ok(world);
+    let touched = organizations::Touched::by(events);
+    let mut subjects: BTreeSet<String> = BTreeSet::new();
+    for event in events {
+        match &event.change {
+            Change::Operator(action) => subjects.extend(action.persons().into_iter().map(str::to_owned)),
+            change => subjects.extend(change.person().map(str::to_owned)),
+        }
     }
-    persons(tx, &mut world, &subjects).await?;
-    conflicts(tx, &mut world, &subjects).await?;
-    let others: BTreeSet<String> = holders(tx, &world, events).await?.difference(&subjects).cloned().collect();
+    facts(tx, &mut world, &subjects, &touched).await?;
+    let mut others = touched.parents();
+    if !subjects.is_empty() {
+        people(tx, &mut world, &subjects).await?;
+        words::conflicts(tx, &mut world, &subjects).await?;
+        words::decisions(tx, &mut world, &subjects).await?;
+        words::departed(tx, &mut world, events, policy, now).await?;
+        words::deletions(tx, &mut world, events, policy, now).await?;
+        others.extend(holders(tx, &world, events).await?);
+    }
+    others.retain(|id| !subjects.contains(id));
     if !others.is_empty() {
-        persons(tx, &mut world, &others).await?;
+        more_facts(tx, &mut world, &others).await?;
+        people(tx, &mut world, &others).await?;
     }
+    organizations::load(tx, &mut world, touched, &subjects, events, policy).await?;
     Ok(world)
-}
-
-/// The accounts of these Clerk ids, as the rows show them, in the order of the ids. Four statements, however many.
-///
-/// # Errors
-/// What the database says.
-pub async fn accounts(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<Vec<Account>, DbErr> {
-    let mut found: Vec<Account> = rows(db, Key::ClerkId, Rows::keys(ids)).await?.into_values().collect();
-    found.sort_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
-    Ok(found)
-}
-
-/// The same by our own ids, in the order in which they are given.
-///
-/// # Errors
-/// What the database says.
-pub async fn accounts_by_id(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Account>, DbErr> {
-    let mut keys = Rows::new(&[Col("k", Type::Id)]);
-    ids.iter().for_each(|id| keys.push(vec![Cell::Id(*id)]));
-    let mut found = rows(db, Key::Id, keys).await?;
-    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// The highest outbox seq.
@@ -71,110 +61,52 @@ pub async fn head(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
     rows.first().map_or(Ok(0), |row| row.try_get("", "head"))
 }
 
-async fn persons(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
-    let facts: Vec<subjects::Model> = Stmt::new(tx, "select s.* from ")
-        .rows(Rows::keys(ids))
-        .sql(" join subjects s on s.kind = 'user' and s.key = r.k")
+const SUBJECT: [Col; 2] = [Col("kind", Type::Text), Col("key", Type::Text)];
+
+/// What is known of the batch's own subjects, of every kind.
+async fn facts(
+    tx: &impl ConnectionTrait,
+    world: &mut World,
+    persons: &BTreeSet<String>,
+    touched: &organizations::Touched,
+) -> Result<(), DbErr> {
+    let mut keys = Rows::new(&SUBJECT);
+    let mut push = |kind: Kind, key: &str| keys.push(vec![kind.as_str().into(), key.into()]);
+    persons.iter().for_each(|id| push(Kind::User, id));
+    touched.organizations().iter().for_each(|id| push(Kind::Organization, id));
+    touched.pairs().for_each(|pair| push(Kind::Membership, &pair.to_string()));
+    read_facts(tx, world, keys).await
+}
+
+async fn more_facts(tx: &impl ConnectionTrait, world: &mut World, persons: &BTreeSet<String>) -> Result<(), DbErr> {
+    let mut keys = Rows::new(&SUBJECT);
+    persons.iter().for_each(|id| keys.push(vec![Kind::User.as_str().into(), id.as_str().into()]));
+    read_facts(tx, world, keys).await
+}
+
+async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) -> Result<(), DbErr> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<entity::subjects::Model> = Stmt::new(tx, "select s.* from ")
+        .rows(keys)
+        .sql(" join subjects s on s.kind = r.kind and s.key = r.key")
         .all_as(tx)
         .await?;
-    for row in facts {
+    for row in found {
         let newest = row.version.map(Version::stored);
-        world.load_facts(
-            row.key,
-            Facts { newest, entered: row.entered, deleted: row.deleted, deleted_at: row.deleted_at },
-        );
+        let facts = Facts { newest, entered: row.entered, deleted: row.deleted, deleted_at: row.deleted_at };
+        match row.kind.as_str() {
+            "user" => world.load_facts(row.key, facts),
+            "organization" => world.load_organization_facts(row.key, facts),
+            _ => *world.pair_facts(&row.key) = facts,
+        }
     }
-    let accounts = rows(tx, Key::ClerkId, Rows::keys(ids)).await?;
-    accounts.into_values().for_each(|account| world.load_account(account));
     Ok(())
 }
 
-/// The column of `users` by which people are found.
-#[derive(Debug, Clone, Copy)]
-enum Key {
-    ClerkId,
-    Id,
-}
-
-impl Key {
-    fn join(self) -> &'static str {
-        match self {
-            Self::ClerkId => " join users u on u.clerk_id = r.k",
-            Self::Id => " join users u on u.id = r.k",
-        }
-    }
-}
-
-/// People and everything that hangs on them, by our id.
-async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap<Uuid, Account>, DbErr> {
-    let found = Stmt::new(
-        tx,
-        "select u.*, p.has_image, p.phone_numbers, p.web3_wallets, p.legal_accepted_at, s.settings, s.mapped,
-            m.public_metadata, m.private_metadata, m.unsafe_metadata from ",
-    )
-    .rows(keys.clone())
-    .sql(key.join())
-    .sql(
-        " left join user_profiles p on p.user_id = u.id
-            left join user_settings s on s.user_id = u.id left join user_metadata m on m.user_id = u.id",
-    )
-    .all(tx)
-    .await?;
-    let mut accounts: HashMap<Uuid, Account> = HashMap::with_capacity(found.len());
-    if found.is_empty() {
-        return Ok(accounts);
-    }
-    for row in &found {
-        let account = account(row)?;
-        accounts.insert(account.id, account);
-    }
-    let addresses: Vec<email_addresses::Model> = Stmt::new(tx, "select e.* from ")
-        .rows(keys.clone())
-        .sql(key.join())
-        .sql(" join email_addresses e on e.user_id = u.id")
-        .all_as(tx)
-        .await?;
-    for row in addresses {
-        let address = Address { email_address: row.email_address, verified: row.verified, primary: row.primary };
-        accounts.entry(row.user_id.0).and_modify(|account| drop(account.addresses.insert(row.normalised, address)));
-    }
-    let identities: Vec<federated_identities::Model> = Stmt::new(tx, "select f.* from ")
-        .rows(keys.clone())
-        .sql(key.join())
-        .sql(" join federated_identities f on f.user_id = u.id")
-        .all_as(tx)
-        .await?;
-    for row in identities {
-        let identity = Identity { provider: row.provider, subject: row.provider_subject_id };
-        accounts.entry(row.user_id.0).and_modify(|account| _ = account.identities.insert(identity, row.current));
-    }
-    let roles = Stmt::new(tx, "select ur.user_id, ur.source, o.name from ")
-        .rows(keys)
-        .sql(key.join())
-        .sql(" join user_roles ur on ur.user_id = u.id join roles o on o.id = ur.role_id")
-        .all(tx)
-        .await?;
-    for row in &roles {
-        let (id, source, name): (Id, String, String) =
-            (row.try_get("", "user_id")?, row.try_get("", "source")?, row.try_get("", "name")?);
-        accounts.entry(id.0).and_modify(|account| {
-            let roles = if source == "clerk" { &mut account.roles } else { &mut account.local_roles };
-            roles.insert(name);
-        });
-    }
-    Ok(accounts)
-}
-
-async fn conflicts(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
-    let open: Vec<entity::conflicts::Model> = Stmt::new(tx, "select c.* from ")
-        .rows(Rows::keys(ids))
-        .sql(" join conflicts c on c.clerk_id = r.k and c.state = 'open'")
-        .all_as(tx)
-        .await?;
-    for row in open {
-        let conflict = OpenConflict { id: row.id.0, other: row.other_clerk_id };
-        world.conflicts.entry(row.clerk_id).or_default().insert(row.address, conflict);
-    }
+async fn people(tx: &impl ConnectionTrait, world: &mut World, ids: &BTreeSet<String>) -> Result<(), DbErr> {
+    people::accounts(tx, ids).await?.into_iter().for_each(|account| world.load_account(account));
     Ok(())
 }
 
@@ -211,55 +143,4 @@ async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[&Event]) ->
         .all(tx)
         .await?;
     rows.iter().map(|row| row.try_get("", "clerk_id")).collect()
-}
-
-fn account(row: &QueryResult) -> Result<Account, DbErr> {
-    let user = users::Model::from_query_result(row, "")?;
-    let json = |name: &str| row.try_get::<Option<Value>>("", name).map(Option::unwrap_or_default);
-    let object = |name: &str| json(name).map(|value| value.as_object().cloned().unwrap_or_default());
-    let profile = Profile {
-        has_image: row.try_get::<Option<bool>>("", "has_image")?.unwrap_or_default(),
-        phone_numbers: json("phone_numbers")?,
-        web3_wallets: json("web3_wallets")?,
-        legal_accepted_at: row.try_get("", "legal_accepted_at")?,
-    };
-    let settings: Map<String, Value> = object("settings")?;
-    Ok(Account {
-        id: user.id.0,
-        clerk_id: user.clerk_id.unwrap_or_default(),
-        status: Status::parse(&user.status).ok_or_else(|| DbErr::Type(format!("users.status {:?}", user.status)))?,
-        columns: vec![
-            Field::Text(user.external_id),
-            Field::Text(user.username),
-            Field::Text(user.first_name),
-            Field::Text(user.last_name),
-            Field::Text(user.display_name),
-            Field::Text(user.email),
-            Field::Bool(user.email_verified),
-            Field::Text(user.phone),
-            Field::Text(user.image_url),
-            Field::Text(user.locale),
-            Field::Bool(user.password_enabled),
-            Field::Bool(user.two_factor_enabled),
-            Field::Time(user.last_sign_in_at),
-            Field::Time(user.clerk_created_at),
-            Field::Time(user.clerk_updated_at),
-        ],
-        profile,
-        public_metadata: object("public_metadata")?,
-        private_metadata: object("private_metadata")?,
-        unsafe_metadata: object("unsafe_metadata")?,
-        mapped_settings: object("mapped")?,
-        settings,
-        addresses: BTreeMap::new(),
-        identities: BTreeMap::new(),
-        roles: BTreeSet::new(),
-        local_roles: BTreeSet::new(),
-        version: user.version.map(Version::stored),
-        deletion_held_at: user.deletion_held_at,
-        deleted_at: user.deleted_at,
-        created_at: user.created_at,
-        updated_at: user.updated_at,
-        rev: user.rev,
-    })
 }

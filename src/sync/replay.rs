@@ -42,7 +42,7 @@ pub struct Page {
 pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Result<Option<Page>, DbErr> {
     let mut find = Stmt::new(
         &db.read,
-        "select seq, svix_id, event_type, body, instance_id, occurred_at from inbox
+        "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at from inbox
             where state <> 'running' and seq > ",
     )
     .val(after);
@@ -105,8 +105,9 @@ pub async fn dry_run(
 ) -> Result<DryRun, DbErr> {
     let events: Vec<Event> = page.rows.into_iter().map(|row| decode(row, instance)).collect();
     let tx = db.begin_commit().await?;
-    let world = load::world(&tx, &events.iter().collect::<Vec<_>>()).await?;
-    let planned = plan(world, &events, policy, clock.now(), &mut || clock.new_id());
+    let now = clock.now();
+    let world = load::world(&tx, &events.iter().collect::<Vec<_>>(), policy, now).await?;
+    let planned = plan(world, &events, policy, now, &mut || clock.new_id());
     tx.rollback().await?;
     let id = |seq: i64| {
         events.iter().find(|event| event.seq == seq).map(|event| event.correlation_id.clone()).unwrap_or_default()

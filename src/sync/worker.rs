@@ -17,7 +17,10 @@ use crate::{
     wake::Signals,
 };
 
-use super::batch::{Context, Tried, bury, process};
+use super::{
+    batch::{Context, Tried, bury, process},
+    write::inbox::wake_more,
+};
 
 /// What the loop needs.
 #[derive(Debug, Clone)]
@@ -90,6 +93,9 @@ impl Worker {
         let name = Uuid::new_v4().simple().to_string();
         let claimed = claim(&self.db, &name, self.config.batch, self.clock.now(), self.config.lease).await?;
         if claimed.is_empty() {
+            if wake_more(&self.db, self.clock.now()).await? > 0 {
+                return Box::pin(self.next_batch()).await;
+            }
             return Ok(None);
         }
         let received = claimed.iter().map(|row| row.received_at).collect();

@@ -1,6 +1,8 @@
 //! Writes a plan: a fixed number of statements, one file a group of tables. Statements with nothing to write are left out.
 
+mod farewell;
 pub(super) mod inbox;
+mod organizations;
 mod oversight;
 mod sides;
 mod users;
@@ -21,21 +23,28 @@ pub(super) async fn plan(
     tx: &impl ConnectionTrait,
     plan: &Plan,
     policy: &Policy,
+    actor: &str,
     clock: &Clock,
     now: Time,
 ) -> Result<(), DbErr> {
+    farewell::relink(tx, plan).await?;
     users::accounts(tx, &plan.accounts).await?;
     sides::accounts(tx, &plan.accounts, clock).await?;
+    organizations::write(tx, plan).await?;
     facts(tx, plan).await?;
+    oversight::revoked(tx, plan, now).await?;
+    oversight::decisions(tx, plan, actor, now).await?;
     oversight::forgotten(tx, plan, now + policy.relink_window).await?;
     oversight::conflicts(tx, &plan.conflicts, now).await?;
     oversight::audit(tx, &plan.audit, now).await?;
+    let refused = farewell::hard(tx, &plan.hard).await?;
     let next = plan.outbox.last().map(|message| message.seq);
-    let raised = oversight::alerts(tx, plan, clock, now, next).await?;
+    let raised = oversight::alerts(tx, plan.alerts.iter().chain(&refused), clock, now, next).await?;
     crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
 }
 
-const FACTS: [Col; 5] = [
+const FACTS: [Col; 6] = [
+    Col("kind", Type::Text),
     Col("key", Type::Text),
     Col("version", Type::Text),
     Col("entered", Type::Bool),
@@ -45,8 +54,9 @@ const FACTS: [Col; 5] = [
 
 async fn facts(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), DbErr> {
     let mut rows = Rows::new(&FACTS);
-    for (key, facts) in &plan.facts {
+    for ((kind, key), facts) in &plan.facts {
         rows.push(vec![
+            kind.as_str().into(),
             key.as_str().into(),
             facts.newest.as_ref().map(|version| version.as_str()).into(),
             Cell::Bool(facts.entered),
@@ -60,7 +70,7 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), DbErr> {
     Stmt::new(
         tx,
         "insert into subjects (kind, key, version, entered, deleted, deleted_at)
-            select 'user', key, version, entered, deleted, deleted_at from ",
+            select kind, key, version, entered, deleted, deleted_at from ",
     )
     .rows(rows)
     .sql(

@@ -4,16 +4,17 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
     clock::Time,
-    db::{Cell, Col, Rows, Stmt, Type},
+    db::{Cell, Col, Db, Rows, Stmt, Type},
     domain::{Outcome, entry::REASON_PREFIX, plan::Wake},
 };
 
-const OUTCOME: [Col; 5] = [
+const OUTCOME: [Col; 6] = [
     Col("seq", Type::Int),
     Col("state", Type::Text),
     Col("outcome", Type::Text),
     Col("reason", Type::Text),
     Col("awaits", Type::Text),
+    Col("awaits_too", Type::Text),
 ];
 
 /// Of these rows, those that are still claimed by `claim` (whatever ends `running` ends the claim); locked until the transaction ends, so that
@@ -51,9 +52,10 @@ pub(in crate::sync) async fn finish(
             outcome.outcome.into(),
             outcome.reason.as_deref().into(),
             outcome.awaits.as_deref().into(),
+            outcome.awaits_too.as_deref().into(),
         ]);
     }
-    Stmt::new(tx, "update inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = null,
+    Stmt::new(tx, "update inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
             claim = null, finished_at = ")
         .val(now)
         .sql(", duration_us = ")
@@ -66,24 +68,90 @@ pub(in crate::sync) async fn finish(
         .await
 }
 
+/// How many waiting memberships one transaction wakes. An organisation that arrives may be awaited by many thousands.
+const CHUNK: i64 = 5_000;
+
 /// Sets parked rows back to `pending`: after the batch's own outcomes are written, so that its own rows are included.
+/// Answers how many.
 pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: Time) -> Result<u64, DbErr> {
-    if wake.clashes.is_empty() && wake.entries.is_empty() {
-        return Ok(0);
+    if !wake.cancelled.is_empty() {
+        Stmt::new(tx, "update inbox set state = 'discarded', outcome = 'discarded', reason = 'cancelled by an operator', finished_at = ")
+            .val(now)
+            .sql(" where event_type = 'user.deleted' and state = 'held' and subject in (select k from ")
+            .rows(Rows::keys(&wake.cancelled))
+            .sql(")")
+            .exec(tx)
+            .await?;
     }
-    Stmt::new(tx, "update inbox set state = 'pending', outcome = null, awaits = null, finished_at = null, available_at = ")
+    let mut rows = 0;
+    if !(wake.clashes.is_empty() && wake.entries.is_empty() && wake.held.is_empty()) {
+        rows += Stmt::new(tx, PENDING)
+            .val(now)
+            .sql(" where seq in (select i.seq from ")
+            .rows(Rows::keys(&wake.clashes))
+            .sql(" join inbox i on i.awaits = r.k and i.state = 'conflict' union all select i.seq from ")
+            .rows(Rows::keys(&wake.clashes))
+            .sql(PARKED)
+            .sql(" and i.state = 'conflict' union all select i.seq from ")
+            .rows(Rows::keys(&wake.held))
+            .sql(PARKED)
+            .sql(" and i.state = 'held' union all select i.seq from ")
+            .rows(Rows::keys(&wake.entries))
+            .sql(PARKED)
+            .sql(" and i.state = 'rejected' and i.reason like ")
+            .val(format!("{REASON_PREFIX}%"))
+            .sql(")")
+            .exec(tx)
+            .await?;
+    }
+    if wake.parents.is_empty() {
+        return Ok(rows);
+    }
+    let waiting = wake_waiting(tx, Rows::keys(&wake.parents), now).await?;
+    if waiting >= CHUNK.unsigned_abs() {
+        // More may wait than were woken: written down, and woken by and by.
+        Stmt::new(tx, "insert into wakes (parent, since) select k, ")
+            .val(now)
+            .sql(" from ")
+            .rows(Rows::keys(&wake.parents))
+            .sql(" where true on conflict (parent) do nothing")
+            .exec(tx)
+            .await?;
+    }
+    Ok(rows + waiting)
+}
+
+const PENDING: &str = "update inbox set state = 'pending', outcome = null, awaits = null, awaits_too = null,
+    finished_at = null, available_at = ";
+/// Written so that the partial index over parked rows answers it.
+const PARKED: &str = " join inbox i on i.subject = r.k and i.state in ('rejected', 'conflict', 'waiting', 'held')";
+
+async fn wake_waiting(tx: &impl ConnectionTrait, parents: Rows, now: Time) -> Result<u64, DbErr> {
+    Stmt::new(tx, PENDING)
         .val(now)
-        .sql(" where seq in (select i.seq from ")
-        .rows(Rows::keys(&wake.clashes))
-        .sql(" join inbox i on i.awaits = r.k and i.state = 'conflict' union all select i.seq from ")
-        .rows(Rows::keys(&wake.clashes))
-        .sql(" join inbox i on i.subject = r.k and i.state in ('rejected', 'conflict', 'waiting', 'held') and i.state = 'conflict'
-            union all select i.seq from ")
-        .rows(Rows::keys(&wake.entries))
-        .sql(" join inbox i on i.subject = r.k and i.state in ('rejected', 'conflict', 'waiting', 'held') and i.state = 'rejected'
-            and i.reason like ")
-        .val(format!("{REASON_PREFIX}%"))
-        .sql(")")
+        .sql(" where seq in (select seq from (select i.seq from ")
+        .rows(parents.clone())
+        .sql(" join inbox i on i.awaits = r.k and i.state = 'waiting' union select i.seq from ")
+        .rows(parents)
+        .sql(" join inbox i on i.awaits_too = r.k and i.state = 'waiting' limit ")
+        .val(CHUNK)
+        .sql(") w)")
         .exec(tx)
         .await
+}
+
+/// Wakes some of those who wait for parents that more waited for than one transaction wakes. Answers how many.
+///
+/// # Errors
+/// What the database says.
+pub(in crate::sync) async fn wake_more(db: &Db, now: Time) -> Result<u64, DbErr> {
+    let found = Stmt::new(&db.read, "select parent from wakes order by since, parent limit 1").all(&db.read).await?;
+    let Some(parent) = found.first().map(|row| row.try_get::<String>("", "parent")).transpose()? else { return Ok(0) };
+    let tx = db.begin().await?;
+    let woken = wake_waiting(&tx, Rows::keys([&parent]), now).await?;
+    if woken < CHUNK.unsigned_abs() {
+        Stmt::new(&tx, "delete from wakes where parent = ").val(parent.as_str()).exec(&tx).await?;
+    }
+    tx.commit().await?;
+    Ok(woken)
 }

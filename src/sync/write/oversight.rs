@@ -41,6 +41,15 @@ const AUDIT: [Col; 5] = [
     Col("diff", Type::TextJson),
     Col("correlation_id", Type::Text),
 ];
+const DECISION: [Col; 6] = [
+    Col("id", Type::Id),
+    Col("newcomer", Type::Text),
+    Col("older", Type::Text),
+    Col("address", Type::Text),
+    Col("decision", Type::Text),
+    Col("older_version", Type::Text),
+];
+const SESSION: [Col; 2] = [Col("session_id", Type::Text), Col("clerk_id", Type::Text)];
 const DIGEST: [Col; 2] = [Col("id", Type::Id), Col("digest", Type::Text)];
 
 pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChange], now: Time) -> Result<(), DbErr> {
@@ -82,13 +91,13 @@ pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChan
 /// Merges alerts by key; answers the messages about those that are new, numbered after `last`.
 pub(super) async fn alerts(
     tx: &impl ConnectionTrait,
-    plan: &Plan,
+    alerts: impl Iterator<Item = &Alert>,
     clock: &Clock,
     now: Time,
     last: Option<i64>,
 ) -> Result<Vec<Message>, DbErr> {
     let mut merged: BTreeMap<String, (&Alert, i64)> = BTreeMap::new();
-    for alert in &plan.alerts {
+    for alert in alerts {
         merged.entry(alert.key()).and_modify(|(_, count)| *count += 1).or_insert((alert, 1));
     }
     let mut rows = Rows::new(&ALERT);
@@ -161,6 +170,61 @@ pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Tim
     .val(now)
     .sql(" from ")
     .rows(rows)
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+/// How long an ended session is remembered: far longer than any token of it lives.
+const REVOKED_FOR: chrono::Duration = chrono::Duration::hours(24);
+
+pub(super) async fn revoked(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), DbErr> {
+    let sessions: BTreeMap<&str, &str> =
+        plan.revoked.iter().map(|session| (session.session_id.as_str(), session.clerk_id.as_str())).collect();
+    let mut rows = Rows::new(&SESSION);
+    sessions.into_iter().for_each(|(session, person)| rows.push(vec![session.into(), person.into()]));
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into revoked_sessions (session_id, clerk_id, revoked_at, expires_at) select session_id, clerk_id, ",
+    )
+    .val(now)
+    .sql(", ")
+    .val(now + REVOKED_FOR)
+    .sql(" from ")
+    .rows(rows)
+    .sql(" where true on conflict (session_id) do update set expires_at = excluded.expires_at")
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn decisions(tx: &impl ConnectionTrait, plan: &Plan, actor: &str, now: Time) -> Result<(), DbErr> {
+    let mut rows = Rows::new(&DECISION);
+    for decision in &plan.decisions {
+        let texts = [decision.newcomer.as_str(), &decision.older, &decision.address, decision.verdict.as_str()];
+        let version = decision.older_version.as_ref().map(|version| version.as_str());
+        rows.push([vec![Cell::Id(decision.id)], texts.map(Cell::from).to_vec(), vec![version.into()]].concat());
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into conflict_decisions (id, newcomer, older, address, decision, older_version, actor, decided_at)
+            select id, newcomer, older, address, decision, older_version, ",
+    )
+    .val(actor)
+    .sql(", ")
+    .val(now)
+    .sql(" from ")
+    .rows(rows)
+    .sql(
+        " where true on conflict (newcomer, older, address) do update set decision = excluded.decision,
+            older_version = excluded.older_version, actor = excluded.actor, decided_at = excluded.decided_at",
+    )
     .exec(tx)
     .await
     .map(drop)

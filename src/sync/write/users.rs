@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Columns in the order of [`cells`]; `id` first.
-const COLS: [Col; 23] = [
+const COLS: [Col; 24] = [
     Col("id", Type::Id),
     Col("clerk_id", Type::Text),
     Col("status", Type::Text),
@@ -29,6 +29,7 @@ const COLS: [Col; 23] = [
     Col("last_sign_in_at", Type::Time),
     Col("clerk_created_at", Type::Time),
     Col("clerk_updated_at", Type::Time),
+    Col("deletion_held_at", Type::Time),
     Col("deleted_at", Type::Time),
     Col("created_at", Type::Time),
     Col("updated_at", Type::Time),
@@ -37,8 +38,8 @@ const COLS: [Col; 23] = [
 ];
 
 /// The same with `mask`, whose bit i says that column i changed.
-const MASKED: [Col; 24] = {
-    let mut cols = [Col("mask", Type::Int); 24];
+const MASKED: [Col; 25] = {
+    let mut cols = [Col("mask", Type::Int); 25];
     let mut index = 0;
     while index < COLS.len() {
         cols[index] = COLS[index];
@@ -56,6 +57,7 @@ fn cells(account: &Account) -> Vec<Cell> {
         Field::Time(time) => (*time).into(),
     }));
     cells.extend([
+        account.deletion_held_at.into(),
         account.deleted_at.into(),
         Cell::Time(account.created_at),
         Cell::Time(account.updated_at),

@@ -1,0 +1,99 @@
+//! **organization.\***: one event of an organisation, judged. By version; deleted wins always.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Event, Outcome,
+    account::QUIET,
+    event::OrganizationSnapshot,
+    organization::Org,
+    plan::{Alert, Fold, Kind},
+    users::changes,
+};
+
+/// A snapshot: facts first, then judged.
+pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) -> Outcome {
+    let OrganizationSnapshot { organization, version, emptied } = snapshot;
+    let id = organization.clerk_id.as_str();
+    let facts = fold.world.organization_facts(id);
+    let before = facts.clone();
+    facts.raise(version);
+    facts.enter();
+    let facts = facts.clone();
+    if facts != before {
+        fold.note_facts(Kind::Organization, id);
+    }
+    if facts.deleted {
+        return Outcome::skipped("tombstoned");
+    }
+    if facts.outdates(version) {
+        return Outcome::skipped("stale");
+    }
+    let reason = (!emptied.is_empty()).then(|| format!("field.invalid: left empty: {}", emptied.join(", ")));
+    if reason.is_some() {
+        let text = format!("{id}: fields left empty because they are not valid: {}", emptied.join(", "));
+        fold.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: id.to_owned(), text });
+    }
+    apply(fold, event, snapshot).because(reason)
+}
+
+fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) -> Outcome {
+    let id = snapshot.organization.clerk_id.as_str();
+    let before = fold.world.organization(id).cloned();
+    let new_id = (fold.ids)();
+    let mut after = Org::show(before.as_ref(), &snapshot.organization, snapshot.version.clone(), new_id, fold.now);
+    let diff = changes(before.as_ref().map(Org::facets), after.facets());
+    let loud: Vec<String> = diff.keys().filter(|name| !QUIET.contains(&name.as_str())).cloned().collect();
+    let (name, what) = match &before {
+        None => ("organization.created", "created"),
+        Some(_) if loud.is_empty() => {
+            fold.put_organization(after);
+            return Outcome::done("unchanged");
+        }
+        Some(_) => ("organization.updated", "updated"),
+    };
+    after.updated_at = fold.now;
+    fold.put_organization(after);
+    fold.unsettled.insert(id.to_owned());
+    if before.is_none() {
+        fold.plan.wake.parents.insert(id.to_owned());
+    }
+    fold.audit(event, id, diff.into_iter().filter(|(field, _)| loud.contains(field)).collect());
+    fold.tell_organization(event, name, id, loud);
+    Outcome::done(what)
+}
+
+/// A deletion: wins always, is final, and takes the memberships with it.
+pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
+    let facts = fold.world.organization_facts(id);
+    let first = !facts.deleted;
+    let new = facts.bury(event.occurred_at);
+    let deleted_at = facts.deleted_at;
+    if !new {
+        return Outcome::done("unchanged");
+    }
+    fold.note_facts(Kind::Organization, id);
+    let before = fold.world.organization(id).cloned();
+    let new_id = (fold.ids)();
+    let after = Org::emptied(before.as_ref(), id, deleted_at, new_id, fold.now);
+    let pairs: Vec<_> = fold.world.members_of(id).map(|member| member.shown.pair.clone()).collect();
+    pairs.iter().for_each(|pair| drop(fold.remove_member(pair)));
+    fold.put_organization(after);
+    if !first {
+        // An earlier time became known; nobody's view of the organisation changes.
+        return Outcome::done("unchanged");
+    }
+    fold.plan.wake.parents.insert(id.to_owned());
+    let mut diff: Map<String, Value> = Map::new();
+    let live = before.as_ref().filter(|row| row.live);
+    diff.insert("status".into(), json!([before.as_ref().map(Org::status), "deleted"]));
+    if let Some(row) = live {
+        fold.plan.purged.push(row.id);
+        diff.insert("members_count".into(), json!([row.members_count, 0]));
+    }
+    fold.audit(event, id, diff);
+    if live.is_some() {
+        fold.tell_organization(event, "organization.deleted", id, vec!["status".into()]);
+    }
+    Outcome::done("deleted")
+}
