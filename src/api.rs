@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod auth;
+mod body;
 pub mod changes;
 pub mod health;
 mod hygiene;
@@ -30,8 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, inbox::receive::Receiver,
-    meta::Meta, sinks::Sinks, telemetry::exporter::Exporter, wake::Signals,
+    access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, domain::Policy,
+    inbox::receive::Receiver, meta::Meta, sinks::Sinks, telemetry::exporter::Exporter, wake::Signals,
 };
 
 /// What handlers share. Cheap to clone.
@@ -44,6 +45,7 @@ pub struct ApiState {
     pub verifier: Arc<Verifier>,
     pub receiver: Receiver,
     pub access: Arc<Access>,
+    pub policy: Arc<Policy>,
     pub signals: Signals,
     pub sinks: Sinks,
     pub meta: Meta,

@@ -181,6 +181,7 @@ impl App {
             verifier: Arc::new(verifier),
             receiver,
             access,
+            policy: Arc::new(self.policy.clone()),
             signals: self.signals.clone(),
             sinks: self.sinks.clone(),
             meta: self.meta.clone(),

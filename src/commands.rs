@@ -1,12 +1,16 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod config;
+mod conflicts;
 mod dead_letters;
+mod deletions;
 mod dev;
 mod fixtures;
 mod inbox;
 mod migrate;
+mod operator;
 mod reindex;
+mod relink;
 mod replay;
 mod send;
 mod serve;
@@ -41,6 +45,12 @@ enum Command {
     Send(send::Args),
     /// What was delivered, and what became of it
     Inbox(inbox::Args),
+    /// Verified addresses that two persons claim
+    Conflicts(conflicts::Args),
+    /// Deletions that wait for an operator
+    Deletions(deletions::Args),
+    /// Give somebody who returned under a new Clerk id their stable id back
+    Relink(relink::Args),
     /// Changes that a sink refused for good
     DeadLetters(dead_letters::Args),
     /// Build search and cache anew from the database
@@ -67,6 +77,9 @@ impl Cli {
             Command::Dev(args) => dev::run(args, config).await,
             Command::Send(args) => send::run(args, config).await,
             Command::Inbox(args) => inbox::run(args, config).await,
+            Command::Conflicts(args) => conflicts::run(args, config).await,
+            Command::Deletions(args) => deletions::run(args, config).await,
+            Command::Relink(args) => relink::run(args, config).await,
             Command::DeadLetters(args) => dead_letters::run(args, config).await,
             Command::Reindex(args) => reindex::run(args, config).await,
             Command::Replay(args) => replay::run(args, config).await,

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::DbErr;
 use serde_json::Value;
+use uuid::Uuid;
 
 use self::{cache::CacheSink, search::SearchSink};
 use crate::{
     db::Db,
-    domain::Account,
+    domain::{Account, deletion},
     outbox::{
-        feed::Entry,
+        feed::{self, Entry},
         relay::{Sink as _, Transient},
     },
     sync::load::accounts,
@@ -36,7 +37,11 @@ impl Sinks {
     /// # Errors
     /// When the sink does not answer, or is not in use any more.
     pub async fn redeliver(&self, dead: &entity::dead_letters::Model) -> Result<bool, Transient> {
-        let entry = Entry {
+        // With what the change said, where the feed still has it.
+        let stored = feed::read(&self.search.db.read, dead.seq - 1, 1).await;
+        let stored = stored.map_err(|_| Transient("the database does not answer".into()))?;
+        let stored = stored.into_iter().find(|entry| entry.seq == dead.seq);
+        let entry = stored.unwrap_or_else(|| Entry {
             seq: dead.seq,
             event: dead.event.clone(),
             topic: "users".into(),
@@ -48,7 +53,7 @@ impl Sinks {
             correlation_id: None,
             occurred_at: None,
             created_at: dead.created_at,
-        };
+        });
         let refused = match dead.sink.as_str() {
             sink if sink == self.search.name() => self.search.deliver(&[entry]).await?,
             sink if sink == self.cache.name() => self.cache.deliver(&[entry]).await?,
@@ -66,7 +71,20 @@ async fn present(db: &Db, entries: &[Entry]) -> Result<Vec<Account>, DbErr> {
     if subjects.is_empty() {
         return Ok(Vec::new());
     }
-    accounts(&db.read, &subjects).await
+    let mut present = accounts(&db.read, &subjects).await?;
+    let known: BTreeSet<String> = present.iter().map(|account| account.clerk_id.clone()).collect();
+    // Of whom no row is left: deleted under `hard`, or given up when somebody got an older id back.
+    let gone = last_of(entries).into_values().filter(|entry| !known.contains(&entry.subject)).filter_map(removed);
+    present.extend(gone);
+    Ok(present)
+}
+
+/// The row that a deletion would have left, by what the message says of it.
+fn removed(entry: &Entry) -> Option<Account> {
+    let id = Uuid::try_parse(entry.payload.get("id")?.as_str()?).ok()?;
+    let deletion = (entry.event == "user.deleted").then_some(entry.created_at)?;
+    let row = deletion::emptied(None, &entry.subject, None, id, deletion);
+    Some(Account { rev: entry.seq, ..row })
 }
 
 /// The last entry about each subject.

@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod commit;
 pub mod load;
+pub mod operate;
+pub mod oversight;
 pub mod replay;
 pub mod worker;
 mod write;

@@ -87,6 +87,18 @@ impl Signals {
         }
     }
 
+    /// Tells other processes, from one that does not stay: both queues may have grown.
+    pub async fn tell(&self, db: &Db) {
+        if db.listen_pool().is_none() {
+            return;
+        }
+        for what in ["inbox", "outbox"] {
+            if let Err(error) = self.send(db, what).await {
+                tracing::debug!(error = %crate::db::Quiet(&error), "telling other replicas failed; they poll");
+            }
+        }
+    }
+
     async fn listen(&self, pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;

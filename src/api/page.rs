@@ -19,6 +19,11 @@ pub(super) fn key(name: &str, cursor: &str) -> Option<String> {
     text.strip_prefix(name)?.strip_prefix(':').map(str::to_owned)
 }
 
+/// What to read, to know whether there is more.
+pub fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
 /// Cuts rows that were read with one too many; answers whether that one was there.
 pub fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
     let more = rows.len() > limit;

@@ -175,6 +175,9 @@ fn relink(fold: &mut Fold<'_>, event: &Event, from: &str, to: &str) -> Outcome {
     if let Some(message) = fold.last_about(to) {
         message.routing.push(format!("user:{}", new.id));
     }
+    // Whoever knows the given-up id is told that it is gone.
+    let gone = json!({"id": new.id, "clerk_id": from, "status": "deleted", "deleted_at": null});
+    fold.tell_gone(event, from, new.id, gone);
     fold.plan.wake.clashes.insert(to.to_owned());
     Outcome::done("updated")
 }

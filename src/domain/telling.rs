@@ -82,6 +82,14 @@ impl Fold<'_> {
         self.drafts.push(Draft { message, about: About::Nobody });
     }
 
+    /// Tells that an id is given up; no row is left under it.
+    pub(super) fn tell_gone(&mut self, event: &Event, clerk_id: &str, id: uuid::Uuid, payload: Value) {
+        let payload = payload.as_object().cloned().unwrap_or_default();
+        let (routing, changed) = (vec![format!("user:{id}")], vec!["status".to_owned()]);
+        let message = Message { payload, routing, changed, ..message(event, "user.deleted", "users", clerk_id) };
+        self.drafts.push(Draft { message, about: About::Nobody });
+    }
+
     /// Tells whoever serves a person that a session of theirs has ended. Nobody subscribes to it.
     pub(super) fn tell_session(&mut self, event: &Event, clerk_id: &str, payload: Value) {
         let routing = self.world.account(clerk_id).map(|account| format!("user:{}", account.id)).into_iter().collect();
@@ -170,6 +178,9 @@ impl Fold<'_> {
             message.seq = self.world.head + 1 + i64::try_from(index).unwrap_or(0);
             let is_last = last.get(&message.subject) == Some(&index);
             match about {
+                About::Nobody if message.topic == "users" => {
+                    message.payload.insert("rev".into(), json!(message.seq));
+                }
                 About::Nobody => {}
                 About::Person(account) => {
                     let mut account = *account;

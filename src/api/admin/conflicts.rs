@@ -1,15 +1,21 @@
-//! Verified addresses that two persons claim, newest first.
+//! Verified addresses that two persons claim, newest first, and what an operator decides about them.
 
 use axum::{Json, extract::State};
-use entity::conflicts::Model;
-use sea_orm::DbErr;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    api::{ApiState, auth::Admin, page, params::Params, problem::Problem},
-    clock::rfc3339,
-    db::{Db, Stmt},
+    api::{
+        ApiState,
+        auth::Admin,
+        body::Body,
+        page,
+        params::{Params, Segment},
+        problem::Problem,
+    },
+    domain::{decisions::Verdict, operators::Action},
+    sync::oversight,
 };
 
 pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
@@ -22,27 +28,37 @@ pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params
         Some("resolved") => Some("resolved"),
         Some(_) => return Err(Problem::invalid("state must be open or resolved.")),
     };
-    let mut rows = read(&state.db, word, before.unwrap_or(Uuid::max()), limit).await?;
+    let before = before.unwrap_or(Uuid::max());
+    let mut rows = oversight::conflicts(&state.db, word, before, page::one_more(limit)).await?;
     let more = page::cut(&mut rows, limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.0);
-    Ok(page::list("conflicts", rows.iter().map(object).collect(), next))
+    Ok(page::list("conflicts", rows.iter().map(oversight::conflict_json).collect(), next))
 }
 
-/// Ids are ordered by time: the newest conflict has the highest. One more than `limit`.
-async fn read(db: &Db, state: Option<&'static str>, before: Uuid, limit: usize) -> Result<Vec<Model>, DbErr> {
-    let mut select = Stmt::new(&db.read, "select * from conflicts where id < ").val(before);
-    if let Some(state) = state {
-        // A word of ours, and part of the text: the partial index of the open ones is found by it.
-        select = select.sql(" and state = '").sql(state).sql("'");
-    }
-    let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    select.sql(" order by id desc limit ").val(wanted).all_as(&db.read).await
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Resolve {
+    decision: String,
 }
 
-fn object(row: &Model) -> Value {
-    json!({
-        "id": row.id, "clerk_id": row.clerk_id, "address": row.address, "other_clerk_id": row.other_clerk_id,
-        "svix_id": row.svix_id, "state": row.state, "opened_at": rfc3339(row.opened_at),
-        "resolved_at": row.resolved_at.map(rfc3339),
-    })
+/// Answers the conflict as it now is; whom it kept out is planned again at once.
+pub(super) async fn resolve(
+    State(state): State<ApiState>,
+    _: Admin,
+    Segment(id): Segment,
+    Body(resolve): Body<Resolve>,
+) -> Result<Json<Value>, Problem> {
+    let verdict = match resolve.decision.as_str() {
+        "retry" => None,
+        word => Some(
+            Verdict::parse(word)
+                .ok_or_else(|| Problem::invalid("decision must be keep_existing, take_over or retry."))?,
+        ),
+    };
+    let id = Uuid::try_parse(&id).map_err(|_| Problem::missing())?;
+    let row = oversight::conflict(&state.db, id).await?.ok_or_else(Problem::missing)?;
+    let action = Action::Decide { conflict: id, newcomer: row.clerk_id, older: row.other_clerk_id, verdict };
+    state.operate(action).await?;
+    let row = oversight::conflict(&state.db, id).await?.ok_or_else(Problem::missing)?;
+    Ok(Json(oversight::conflict_json(&row)))
 }
