@@ -8,6 +8,7 @@ mod commands;
 mod endurance;
 mod gateway;
 mod house;
+mod operators;
 mod payloads;
 mod privacy;
 mod scenarios;
