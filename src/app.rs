@@ -17,6 +17,7 @@ use crate::{
     config::{self, Config},
     db::{self, Db},
     domain::{Policy, policy::SoleAdmin},
+    erasure::Eraser,
     gateway::{self, Gateway},
     inbox::receive,
     meta::Meta,
@@ -117,6 +118,12 @@ impl App {
             config: self.config.sync.clone(),
             instance: self.instance().map(str::to_owned),
         }
+    }
+
+    /// What erases people.
+    pub fn eraser(&self) -> Eraser {
+        let mail_folder = self.config.smtp.url.is_empty().then(|| self.config.smtp.folder.clone().into());
+        Eraser { db: self.db.clone(), sinks: self.sinks.clone(), clock: self.clock.clone(), mail_folder }
     }
 
     /// What feeds the shared sinks of this process.

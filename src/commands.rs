@@ -5,6 +5,7 @@ mod conflicts;
 mod dead_letters;
 mod deletions;
 mod dev;
+mod erase;
 mod fixtures;
 mod inbox;
 mod migrate;
@@ -49,6 +50,8 @@ enum Command {
     Conflicts(conflicts::Args),
     /// Deletions that wait for an operator
     Deletions(deletions::Args),
+    /// Remove every trace of somebody who is deleted
+    Erase(erase::Args),
     /// Give somebody who returned under a new Clerk id their stable id back
     Relink(relink::Args),
     /// Changes that a sink refused for good
@@ -79,6 +82,7 @@ impl Cli {
             Command::Inbox(args) => inbox::run(args, config).await,
             Command::Conflicts(args) => conflicts::run(args, config).await,
             Command::Deletions(args) => deletions::run(args, config).await,
+            Command::Erase(args) => erase::run(args, config).await,
             Command::Relink(args) => relink::run(args, config).await,
             Command::DeadLetters(args) => dead_letters::run(args, config).await,
             Command::Reindex(args) => reindex::run(args, config).await,

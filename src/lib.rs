@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod erasure;
 pub mod gateway;
 pub mod inbox;
 pub mod lifecycle;

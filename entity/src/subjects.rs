@@ -15,6 +15,8 @@ pub struct Model {
     pub entered: bool,
     pub deleted: bool,
     pub deleted_at: Option<DateTimeUtc>,
+    pub buried_at: Option<DateTimeUtc>,
+    pub erased_at: Option<DateTimeUtc>,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

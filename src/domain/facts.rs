@@ -14,6 +14,8 @@ pub struct Facts {
     pub entered: bool,
     /// Whether a deletion was applied. Final.
     pub deleted: bool,
+    /// Whether every trace of the person was removed: nothing about them is kept any more.
+    pub erased: bool,
     /// The earliest time that a deletion carried.
     pub deleted_at: Option<Time>,
 }

@@ -19,7 +19,9 @@ pub(super) fn told(fold: &mut Fold<'_>, event: &Event, told: &Told) -> Outcome {
         fold.note_facts(Kind::Membership, key);
     }
     let Pair { organization, user } = &membership.pair;
+    let erased = fold.world.facts(user).erased;
     if fold.world.facts(user).deleted || fold.world.organization_facts(organization).deleted {
+        fold.forget(event, erased);
         return Outcome::skipped("tombstoned");
     }
     if outdated {

@@ -56,6 +56,8 @@ pub struct Plan {
     pub outbox: Vec<Message>,
     /// Parked inbox rows to look at again.
     pub wake: Wake,
+    /// Inbox rows whose bodies name somebody who was erased: not kept.
+    pub forget: Vec<i64>,
     /// Hashes of the addresses of deleted persons: (user id, digest).
     pub forgotten: Vec<(Uuid, String)>,
 }
@@ -176,6 +178,13 @@ impl Fold<'_> {
         if let Some(mut row) = self.world.live_organization(organization).cloned() {
             row.members_count += change;
             self.put_organization(row);
+        }
+    }
+
+    /// A late delivery about somebody who was erased leaves nothing of them behind again.
+    pub(super) fn forget(&mut self, event: &Event, erased: bool) {
+        if erased {
+            self.plan.forget.push(event.seq);
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
         fold.note_facts(Kind::User, id);
     }
     if facts.deleted {
+        fold.forget(event, facts.erased);
         return Outcome::skipped("tombstoned");
     }
     if facts.outdates(version) {

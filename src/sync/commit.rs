@@ -67,6 +67,7 @@ pub async fn commit(
         tx.rollback().await?;
         return Err(CommitError::LeaseLost);
     }
+    write::inbox::forget(&tx, &planned.forget).await?;
     let woken = write::inbox::wake(&tx, &planned.wake, now).await?;
     tx.commit().await?;
     Ok(Committed { told: !planned.outbox.is_empty() || !planned.alerts.is_empty(), outcomes: planned.outcomes, woken })

@@ -95,7 +95,13 @@ async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) ->
         .await?;
     for row in found {
         let newest = row.version.map(Version::stored);
-        let facts = Facts { newest, entered: row.entered, deleted: row.deleted, deleted_at: row.deleted_at };
+        let facts = Facts {
+            newest,
+            entered: row.entered,
+            deleted: row.deleted,
+            deleted_at: row.deleted_at,
+            erased: row.erased_at.is_some(),
+        };
         match row.kind.as_str() {
             "user" => world.load_facts(row.key, facts),
             "organization" => world.load_organization_facts(row.key, facts),

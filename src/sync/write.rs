@@ -31,7 +31,7 @@ pub(super) async fn plan(
     users::accounts(tx, &plan.accounts).await?;
     sides::accounts(tx, &plan.accounts, clock).await?;
     organizations::write(tx, plan).await?;
-    facts(tx, plan).await?;
+    facts(tx, plan, now).await?;
     oversight::revoked(tx, plan, now).await?;
     oversight::decisions(tx, plan, actor, now).await?;
     oversight::forgotten(tx, plan, now + policy.relink_window).await?;
@@ -52,7 +52,7 @@ const FACTS: [Col; 6] = [
     Col("deleted_at", Type::Time),
 ];
 
-async fn facts(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), DbErr> {
+async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), DbErr> {
     let mut rows = Rows::new(&FACTS);
     for ((kind, key), facts) in &plan.facts {
         rows.push(vec![
@@ -69,13 +69,16 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), DbErr> {
     }
     Stmt::new(
         tx,
-        "insert into subjects (kind, key, version, entered, deleted, deleted_at)
-            select kind, key, version, entered, deleted, deleted_at from ",
+        "insert into subjects (kind, key, version, entered, deleted, deleted_at, buried_at)
+            select kind, key, version, entered, deleted, deleted_at, case when deleted then ",
     )
+    .val(now)
+    .sql(" end from ")
     .rows(rows)
     .sql(
         " where true on conflict (kind, key) do update set version = excluded.version, entered = excluded.entered,
-            deleted = excluded.deleted, deleted_at = excluded.deleted_at",
+            deleted = excluded.deleted, deleted_at = excluded.deleted_at,
+            buried_at = coalesce(subjects.buried_at, excluded.buried_at)",
     )
     .exec(tx)
     .await

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
-const ORDER: [&[&str]; 11] = [
+const ORDER: [&[&str]; 12] = [
     &["clock"],
     &["config", "domain"],
     &["clerk"],
@@ -13,6 +13,7 @@ const ORDER: [&[&str]; 11] = [
     &["inbox", "outbox"],
     &["sync"],
     &["sinks", "gateway"],
+    &["erasure"],
     &["upkeep", "api"],
     &["app", "commands", "lifecycle"],
 ];

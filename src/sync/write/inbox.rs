@@ -68,6 +68,17 @@ pub(in crate::sync) async fn finish(
         .await
 }
 
+/// Empties bodies that are not to be kept.
+pub(in crate::sync) async fn forget(tx: &impl ConnectionTrait, seqs: &[i64]) -> Result<(), DbErr> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(&[Col("seq", Type::Int)]);
+    seqs.iter().for_each(|seq| rows.push(vec![Cell::Int(*seq)]));
+    let update = Stmt::new(tx, "update inbox set body = null where seq in (select seq from ").rows(rows);
+    update.sql(")").exec(tx).await.map(drop)
+}
+
 /// How many waiting memberships one transaction wakes. An organisation that arrives may be awaited by many thousands.
 const CHUNK: i64 = 5_000;
 

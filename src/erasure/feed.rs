@@ -1,0 +1,90 @@
+//! Payloads of the change feed. Ids stay: caches and indexes still find by them what they have to forget.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{DbErr, FromQueryResult};
+use serde_json::Value;
+
+use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
+
+use super::{Departed, clerk_ids};
+
+const WINDOW: i64 = 20_000;
+
+/// Members that hold nothing personal.
+const KEPT: [&str; 16] = [
+    "id",
+    "clerk_id",
+    "other_clerk_id",
+    "organization_id",
+    "organization_clerk_id",
+    "user_id",
+    "user_clerk_id",
+    "session_id",
+    "svix_id",
+    "event_type",
+    "decision",
+    "kind",
+    "level",
+    "status",
+    "deleted_at",
+    "rev",
+];
+
+#[derive(Debug, FromQueryResult)]
+struct Row {
+    seq: i64,
+    payload: Value,
+}
+
+pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u64, DbErr> {
+    let kept: BTreeSet<&str> = KEPT.into_iter().collect();
+    let (mut touched, mut after) = (0, 0);
+    while let Some(last) = last_of_window(db, after).await? {
+        let mut changes = Rows::new(&[Col("seq", Type::Int), Col("payload", Type::TextJson)]);
+        for Row { seq, payload } in naming(db, people, after, last).await? {
+            let Value::Object(mut members) = payload else { continue };
+            let before = members.len();
+            members.retain(|name, _| kept.contains(name.as_str()));
+            if members.len() != before {
+                changes.push(vec![Cell::Int(seq), Cell::Json(Value::Object(members))]);
+            }
+        }
+        touched += changes.len() as u64;
+        if erase && !changes.is_empty() {
+            Stmt::new(&db.write, "update outbox set payload = r.payload from ")
+                .rows(changes)
+                .sql(" where outbox.seq = r.seq")
+                .exec(&db.write)
+                .await?;
+        }
+        after = last;
+    }
+    Ok(touched)
+}
+
+async fn last_of_window(db: &Db, after: i64) -> Result<Option<i64>, DbErr> {
+    let found = Stmt::new(&db.read, "select max(seq) as last from (select seq from outbox where seq > ")
+        .val(after)
+        .sql(" order by seq limit ")
+        .val(WINDOW)
+        .sql(") w")
+        .all(&db.read)
+        .await?;
+    found.first().map_or(Ok(None), |row| row.try_get("", "last"))
+}
+
+/// Rows about the people themselves and their memberships, and what operators were told of them. An organisation's own
+/// row may name its creator's id and keeps it.
+async fn naming(db: &Db, people: &[Departed], after: i64, last: i64) -> Result<Vec<Row>, DbErr> {
+    Stmt::new(&db.read, "select o.seq, o.payload from outbox o where o.seq > ")
+        .val(after)
+        .sql(" and o.seq <= ")
+        .val(last)
+        .sql(" and exists (select 1 from ")
+        .rows(clerk_ids(people))
+        .sql(" where o.subject = r.k or o.subject like '%/' || r.k or (o.topic in ('admin', 'internal') and ")
+        .dialect("strpos(cast(o.payload as text), r.k) > 0))", "instr(o.payload, r.k) > 0))")
+        .all_as(&db.read)
+        .await
+}
