@@ -6,6 +6,7 @@ mod bad_input;
 mod cache;
 mod commands;
 mod endurance;
+mod erasure;
 mod gateway;
 mod house;
 mod operators;

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod dump;
 pub(crate) mod meili;
 pub(crate) mod people;
 pub(crate) mod process;
