@@ -11,6 +11,7 @@ pub mod changes;
 pub mod health;
 mod hygiene;
 mod metrics;
+pub mod organizations;
 pub mod page;
 pub mod params;
 pub mod problem;
@@ -69,7 +70,7 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
         router = router.merge(within(receiver, limit + state.config.receiver.answer_within));
     }
     if api {
-        let resources = users::routes().merge(search::routes()).merge(admin::routes());
+        let resources = users::routes().merge(organizations::routes()).merge(search::routes()).merge(admin::routes());
         let held_back = Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
         let resources = within(resources, limit).merge(within(changes::routes(), limit + held_back));
         router = router.merge(resources.layer(map_response(hygiene::private)));

@@ -267,6 +267,7 @@ fn policy(config: &Config, hash_key: Vec<u8>) -> Policy {
         breaker_max: config.deletion.breaker.max,
         breaker_window: Duration::from_std(config.deletion.breaker.window).unwrap_or(Duration::minutes(10)),
         holds: true,
+        waiting_deadline: Duration::from_std(config.waiting.deadline).unwrap_or(Duration::minutes(10)),
         relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
         hash_key,
     }

@@ -19,6 +19,8 @@ pub(crate) const STEP: Step = Step {
             unique (newcomer, older, address)
         )",
         "create index conflict_decisions_older on conflict_decisions (older, address)",
+        // A waiting row is looked at again at its deadline, which `available_at` holds.
+        "create index inbox_waiting on inbox (available_at) where state = 'waiting'",
         "create table revoked_sessions (
             session_id text primary key,
             clerk_id text,
@@ -32,6 +34,7 @@ pub(crate) const STEP: Step = Step {
         "create index subjects_deleted on subjects (deleted_at) where deleted_at is not null",
     ],
     down: &[
+        "drop index inbox_waiting",
         "drop index subjects_deleted",
         "drop table wakes",
         "drop table revoked_sessions",

@@ -47,6 +47,8 @@ pub struct Policy {
     pub breaker_window: Duration,
     /// Whether deletions can be held at all; off while an operator releases one.
     pub holds: bool,
+    /// After which a waiting membership is looked at: one alert a parent.
+    pub waiting_deadline: Duration,
     /// How long hashes of a deleted person's addresses are kept.
     pub relink_window: Duration,
     /// Key of those hashes.
@@ -70,6 +72,7 @@ impl Default for Policy {
             breaker_max: 0,
             breaker_window: Duration::minutes(10),
             holds: true,
+            waiting_deadline: Duration::minutes(10),
             relink_window: Duration::days(30),
             hash_key: Vec::new(),
         }

@@ -109,7 +109,7 @@ pub(super) async fn bury(
     let write = async {
         let tx = context.db.begin_commit().await?;
         let now = context.clock.now();
-        let ended = write::inbox::finish(&tx, claim, &[(event.seq, outcome.clone())], now, 0).await?;
+        let ended = write::inbox::finish(&tx, claim, &[(event.seq, outcome.clone())], now, now, 0).await?;
         if ended == 1 {
             let seq = load::head(&tx).await? + 1;
             let subject = event.change.subject().unwrap_or(&event.correlation_id);

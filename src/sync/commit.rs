@@ -62,7 +62,8 @@ pub async fn commit(
     write::plan(&tx, &planned, policy, "clerk", clock, now).await?;
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);
-    let finished = write::inbox::finish(&tx, claim, &planned.outcomes, now, duration).await?;
+    let finished =
+        write::inbox::finish(&tx, claim, &planned.outcomes, now, now + policy.waiting_deadline, duration).await?;
     if finished != planned.outcomes.len() as u64 {
         tx.rollback().await?;
         return Err(CommitError::LeaseLost);

@@ -4,5 +4,6 @@ mod access;
 mod admin;
 mod changes;
 mod metrics;
+mod organizations;
 mod search;
 mod users;

@@ -12,6 +12,7 @@ mod house;
 mod operators;
 mod payloads;
 mod privacy;
+mod scale;
 mod scenarios;
 mod search;
 mod sinks;

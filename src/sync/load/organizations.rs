@@ -131,10 +131,11 @@ pub async fn organizations(tx: &impl ConnectionTrait, ids: &BTreeSet<String>) ->
         .sql(" join organizations o on o.clerk_id = r.k")
         .all_as(tx)
         .await?;
-    Ok(found.into_iter().map(row).collect())
+    Ok(found.into_iter().map(organization).collect())
 }
 
-fn row(row: entity::organizations::Model) -> Org {
+/// An organisation from its row.
+pub fn organization(row: entity::organizations::Model) -> Org {
     Org {
         id: row.id.0,
         live: row.status == "active",

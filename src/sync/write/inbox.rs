@@ -36,12 +36,13 @@ pub(in crate::sync) async fn still_mine(
     found.iter().map(|row| row.try_get("", "seq")).collect()
 }
 
-/// Writes each event's end; answers how many rows it found.
+/// Writes each event's end; answers how many rows it found. Waiting ones are looked at again at `deadline`.
 pub(in crate::sync) async fn finish(
     tx: &impl ConnectionTrait,
     claim: &str,
     outcomes: &[(i64, Outcome)],
     now: Time,
+    deadline: Time,
     duration_us: i64,
 ) -> Result<u64, DbErr> {
     let mut rows = Rows::new(&OUTCOME);
@@ -56,7 +57,9 @@ pub(in crate::sync) async fn finish(
         ]);
     }
     Stmt::new(tx, "update inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
-            claim = null, finished_at = ")
+            claim = null, available_at = case when r.state = 'waiting' then ")
+        .val(deadline)
+        .sql(" else available_at end, finished_at = ")
         .val(now)
         .sql(", duration_us = ")
         .val(duration_us)
