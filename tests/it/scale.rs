@@ -78,6 +78,6 @@ async fn p11_an_event_costs_the_same_in_full_tables() {
         let full = cost(&world, "full").await;
         let ratio = full.as_secs_f64() / empty.as_secs_f64();
         println!("{}: {EVENTS} events took {empty:?} in empty tables, {full:?} in full ones", world.name);
-        assert!(ratio < 3.0, "{}: {empty:?} became {full:?}", world.name);
+        assert!(ratio < 4.0, "{}: {empty:?} became {full:?}", world.name);
     }
 }
