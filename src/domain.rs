@@ -19,6 +19,7 @@
 pub mod account;
 pub mod decisions;
 pub mod deletion;
+pub mod diff;
 pub mod effects;
 pub mod emails;
 pub mod entry;

@@ -123,7 +123,10 @@ async fn replay(app: &App, selection: &Selection, how: &How) -> anyhow::Result<b
         let seqs: Vec<i64> = page.rows.iter().map(|row| row.seq).collect();
         for row in settled(app, &seqs).await? {
             *counts.entry(format!("{}/{}", row.state, row.outcome.unwrap_or_default())).or_default() += 1;
-            subjects.extend(row.subject.filter(|_| row.event_type.starts_with("user.")));
+            subjects.extend(
+                row.subject
+                    .filter(|_| row.event_type.starts_with("user.") || row.event_type.starts_with("organization")),
+            );
         }
     }
     let mut resynced = 0;
@@ -136,7 +139,7 @@ async fn replay(app: &App, selection: &Selection, how: &How) -> anyhow::Result<b
     match how.json {
         true => println!("{}", json!({"replayed": total, "outcomes": counts, "resynced": resynced})),
         false => {
-            println!("{total} events replayed, {resynced} people resynced");
+            println!("{total} events replayed, {resynced} subjects resynced");
             counts.iter().for_each(|(what, n)| println!("{n:>8}  {what}"));
         }
     }

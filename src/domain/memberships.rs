@@ -4,9 +4,9 @@
 use super::{
     Event, Outcome,
     account::QUIET,
+    diff,
     membership::{Member, Pair, Told},
     plan::{Fold, Kind},
-    users::changes,
 };
 
 /// An event of a pair: facts first, then judged.
@@ -49,7 +49,7 @@ pub(super) fn told(fold: &mut Fold<'_>, event: &Event, told: &Told) -> Outcome {
         joined_seq: before.as_ref().filter(|_| !rejoined).map_or(0, |row| row.joined_seq),
         version: Some(version.clone()),
     };
-    let diff = changes(before.as_ref().map(Member::facets), after.facets());
+    let diff = diff::member(before.as_ref(), Some(&after));
     let loud: Vec<String> = diff.keys().filter(|name| !QUIET.contains(&name.as_str())).cloned().collect();
     let (name, what) = match &before {
         None => ("membership.created", "created"),
@@ -69,7 +69,7 @@ pub(super) fn told(fold: &mut Fold<'_>, event: &Event, told: &Told) -> Outcome {
 /// The row goes, if there is one.
 pub(super) fn end(fold: &mut Fold<'_>, event: &Event, pair: &Pair) -> Outcome {
     let Some(row) = fold.remove_member(pair) else { return Outcome::done("unchanged") };
-    let diff = changes(Some(row.facets()), Vec::new());
+    let diff = diff::member(Some(&row), None);
     fold.audit(event, &pair.to_string(), diff);
     fold.tell_member(event, "membership.deleted", row, vec!["role".into()]);
     Outcome::done("deleted")

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     Account, Event, Outcome,
     decisions::{Decision, Verdict},
-    emails,
+    diff, emails,
     plan::{ConflictChange, Fold, Relinked},
 };
 
@@ -110,7 +110,7 @@ fn release(fold: &mut Fold<'_>, event: &Event, holder: Account, address: &str) {
     let mut after = holder.clone();
     after.without_address(address);
     after.updated_at = fold.now;
-    let diff = super::users::diff(Some(&holder), &after);
+    let diff = diff::person(Some(&holder), &after);
     let changed = diff.keys().cloned().collect();
     let clerk_id = holder.clerk_id;
     fold.put(after);
@@ -125,7 +125,7 @@ fn cancel(fold: &mut Fold<'_>, event: &Event, clerk_id: &str) -> Outcome {
     let mut after = before.clone();
     after.deletion_held_at = None;
     after.updated_at = fold.now;
-    let diff = super::users::diff(Some(&before), &after);
+    let diff = diff::person(Some(&before), &after);
     fold.put(after);
     fold.audit(event, clerk_id, diff);
     fold.tell(event, "user.updated", clerk_id, vec!["deletion_held_at".into()]);

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use super::{
     Event, Outcome,
     account::QUIET,
+    diff,
     event::OrganizationSnapshot,
     organization::Org,
     plan::{Alert, Fold, Kind},
-    users::changes,
 };
 
 /// A snapshot: facts first, then judged.
@@ -42,7 +42,7 @@ fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) ->
     let before = fold.world.organization(id).cloned();
     let new_id = (fold.ids)();
     let mut after = Org::show(before.as_ref(), &snapshot.organization, snapshot.version.clone(), new_id, fold.now);
-    let diff = changes(before.as_ref().map(Org::facets), after.facets());
+    let diff = diff::organization(before.as_ref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !QUIET.contains(&name.as_str())).cloned().collect();
     let (name, what) = match &before {
         None => ("organization.created", "created"),

@@ -2,13 +2,13 @@
 //!
 //! Created and updated differ in nothing but wording: an unknown person is created, a known one compared.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{
     Account, Event, Outcome, User, Version,
     account::QUIET,
     decisions::effective,
-    deletion, emails, entry,
+    deletion, diff, emails, entry,
     event::Snapshot,
     holds, memberships,
     plan::{Alert, ConflictChange, Fold, Kind, Wake},
@@ -65,7 +65,7 @@ fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> 
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
     let mut after = Account::show(before.as_ref(), user, version.clone(), fold.policy, new_id, fold.now);
-    let diff = diff(before.as_ref(), &after);
+    let diff = diff::person(before.as_ref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
     let (name, what) = match &before {
         None => ("user.created", "created"),
@@ -144,7 +144,7 @@ fn hold(fold: &mut Fold<'_>, event: &Event, id: &str, reason: String) -> Outcome
         let mut after = before.clone();
         after.deletion_held_at = Some(fold.now);
         after.updated_at = fold.now;
-        let diff = diff(Some(&before), &after);
+        let diff = diff::person(Some(&before), &after);
         fold.put(after);
         fold.audit(event, id, diff);
         fold.tell(event, "user.updated", id, vec!["deletion_held_at".into()]);
@@ -224,38 +224,4 @@ fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> Option<String> {
 
 fn is_quiet(fold: &Fold<'_>, name: &str) -> bool {
     QUIET.contains(&name) || fold.policy.quiet_fields.contains(name)
-}
-
-/// Changed fields of a person with `[before, after]`; private metadata masked.
-pub fn diff(before: Option<&Account>, after: &Account) -> Map<String, Value> {
-    changes(before.map(Account::facets), after.facets())
-}
-
-/// Changed facets with `[before, after]`, whoever's they are; private metadata masked. Of a new row, every one that is
-/// not empty; of one that went, likewise.
-pub(super) fn changes(
-    before: Option<Vec<(&'static str, Value)>>,
-    after: Vec<(&'static str, Value)>,
-) -> Map<String, Value> {
-    let empty = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
-    let gone = after.is_empty();
-    let pairs: Vec<(&'static str, Value, Value)> = match before {
-        None => after.into_iter().map(|(name, new)| (name, Value::Null, new)).collect(),
-        Some(before) if gone => before.into_iter().map(|(name, old)| (name, old, Value::Null)).collect(),
-        Some(before) => before.into_iter().zip(after).map(|((name, old), (_, new))| (name, old, new)).collect(),
-    };
-    let mut diff = Map::new();
-    for (name, old, new) in pairs {
-        let changed = if old.is_null() || new.is_null() { !(empty(&old) && empty(&new)) } else { old != new };
-        if changed {
-            let pair = if name == "private_metadata" { json!(["***", "***"]) } else { json!([old, new]) };
-            diff.insert(name.to_owned(), pair);
-        }
-    }
-    diff
 }

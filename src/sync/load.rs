@@ -16,7 +16,7 @@ use crate::{
     domain::{Change, Event, Policy, Version, World, emails, facts::Facts, plan::Kind, user::Identity},
 };
 
-pub use organizations::{organization, organizations};
+pub use organizations::{memberships, organization, organizations};
 pub use people::{accounts, accounts_by_id};
 
 /// The state that `events` fold through. Call it under the commit lock.

@@ -10,7 +10,7 @@ use crate::{
     clerk::decode::{Stored, decode},
     clock::{Clock, Time},
     db::{Cell, Col, Db, Rows, Stmt, Type},
-    domain::{Event, Outcome, Policy, plan, plan::Message, users::diff, view},
+    domain::{Event, Outcome, Plan, Policy, diff, membership::Pair, plan, plan::Message, view},
     outbox::append,
 };
 
@@ -83,12 +83,12 @@ pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<u64, DbErr> {
     .await
 }
 
-/// What a replay would do: each event's end, and each person's changed fields.
+/// What a replay would do: each event's end, and each subject's changed fields.
 #[derive(Debug, Default)]
 pub struct DryRun {
     /// (svix-id, end).
     pub outcomes: Vec<(String, Outcome)>,
-    /// (Clerk id, field to `[before, after]`, private metadata masked).
+    /// (Subject, field to `[before, after]`, private metadata masked).
     pub diffs: Vec<(String, Map<String, Value>)>,
 }
 
@@ -113,39 +113,81 @@ pub async fn dry_run(
         events.iter().find(|event| event.seq == seq).map(|event| event.correlation_id.clone()).unwrap_or_default()
     };
     Ok(DryRun {
+        diffs: diffs(&planned),
         outcomes: planned.outcomes.into_iter().map(|(seq, outcome)| (id(seq), outcome)).collect(),
-        diffs: planned
-            .accounts
-            .iter()
-            .map(|change| (change.after.clerk_id.clone(), diff(change.before.as_ref(), &change.after)))
-            .collect(),
     })
 }
 
-/// Appends one resync row a person to the change feed: nothing changed, but caches and search load them anew.
+fn diffs(planned: &Plan) -> Vec<(String, Map<String, Value>)> {
+    let people = planned.accounts.iter();
+    let people = people.map(|c| (c.after.clerk_id.clone(), diff::person(c.before.as_ref(), &c.after)));
+    let organizations = planned.organizations.iter();
+    let organizations =
+        organizations.map(|c| (c.after.shown.clerk_id.clone(), diff::organization(c.before.as_ref(), &c.after)));
+    let members = planned.memberships.iter().filter_map(|change| {
+        let row = change.after.as_ref().or(change.before.as_ref())?;
+        Some((row.shown.pair.to_string(), diff::member(change.before.as_ref(), change.after.as_ref())))
+    });
+    people.chain(organizations).chain(members).collect()
+}
+
+/// Appends one resync row a subject (`user_…`, `org_…`, `org_…/user_…`) to the change feed: nothing changed, but whoever
+/// keeps copies loads them anew.
 ///
 /// # Errors
 /// What the database says.
 pub async fn resync(db: &Db, subjects: &BTreeSet<String>, clock: &Clock) -> Result<u64, DbErr> {
+    let pairs: BTreeSet<Pair> = subjects
+        .iter()
+        .filter_map(|subject| subject.split_once('/'))
+        .map(|(organization, user)| Pair { organization: organization.to_owned(), user: user.to_owned() })
+        .collect();
+    let mut people = subjects.clone();
+    people.extend(pairs.iter().map(|pair| pair.user.clone()));
     let tx = db.begin_commit().await?;
-    let mut seq = load::head(&tx).await?;
+    let people = load::accounts(&tx, &people).await?;
     let mut messages = Vec::new();
-    for account in load::accounts(&tx, subjects).await? {
-        seq += 1;
-        messages.push(Message {
-            seq,
-            event: "user.updated",
-            topic: "users",
-            subject: account.clerk_id.clone(),
-            routing: vec![format!("user:{}", account.id)],
-            payload: view::user(&account),
-            changed: Vec::new(),
-            effects: "state",
-            correlation_id: "replay".into(),
-            occurred_at: None,
-        });
+    for account in people.iter().filter(|account| subjects.contains(&account.clerk_id)) {
+        let routing = vec![format!("user:{}", account.id)];
+        messages.push(message("user.updated", "users", &account.clerk_id, routing, view::user(account)));
+    }
+    for row in load::organizations(&tx, subjects).await? {
+        let routing = vec![format!("org:{}", row.id)];
+        let subject = &row.shown.clerk_id;
+        messages.push(message("organization.updated", "organizations", subject, routing, view::organization(&row)));
+    }
+    for row in load::memberships(&tx, &pairs).await? {
+        let person = people.iter().find(|account| account.clerk_id == row.shown.pair.user);
+        let routing = vec![format!("org:{}", row.organization_id), format!("user:{}", row.user_id)];
+        let subject = row.shown.pair.to_string();
+        messages.push(message("membership.updated", "organizations", &subject, routing, view::member(&row, person)));
+    }
+    let head = load::head(&tx).await?;
+    for (seq, message) in (head + 1..).zip(&mut messages) {
+        message.seq = seq;
     }
     append::append(&tx, messages.iter(), clock, clock.now()).await?;
     tx.commit().await?;
     Ok(messages.len() as u64)
+}
+
+fn message(
+    event: &'static str,
+    topic: &'static str,
+    subject: &str,
+    routing: Vec<String>,
+    payload: Map<String, Value>,
+) -> Message {
+    Message {
+        seq: 0,
+        event,
+        topic,
+        subject: subject.to_owned(),
+        routing,
+        payload,
+        changed: Vec::new(),
+        effects: "state",
+        correlation_id: "replay".into(),
+        occurred_at: None,
+    }
 }

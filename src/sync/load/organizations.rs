@@ -95,9 +95,7 @@ pub(super) async fn load(
         return Ok(());
     }
     organizations(tx, &touched.organizations).await?.into_iter().for_each(|row| world.put_organization(row));
-    if world.persons().next().is_some() && !touched.pairs.is_empty() {
-        of_pairs(tx, &touched.pairs).await?.into_iter().for_each(|row| world.put_member(row));
-    }
+    memberships(tx, &touched.pairs).await?.into_iter().for_each(|row| world.put_member(row));
     let known: BTreeSet<String> =
         touched.organizations.iter().filter(|id| world.live_organization(id).is_some()).cloned().collect();
     if known.is_empty() {
@@ -167,9 +165,6 @@ fn object(value: Value) -> Map<String, Value> {
 const MEMBER: &str = "select m.*, o.clerk_id as organization_clerk_id, u.clerk_id as user_clerk_id from ";
 
 /// The memberships of these people, by Clerk's ids.
-///
-/// # Errors
-/// What the database says.
 async fn of_users(tx: &impl ConnectionTrait, users: &BTreeSet<String>) -> Result<Vec<Member>, DbErr> {
     let found = Stmt::new(tx, MEMBER)
         .rows(Rows::keys(users))
@@ -184,7 +179,14 @@ async fn of_users(tx: &impl ConnectionTrait, users: &BTreeSet<String>) -> Result
 
 const PAIR: [Col; 2] = [Col("organization", Type::Text), Col("person", Type::Text)];
 
-async fn of_pairs(tx: &impl ConnectionTrait, pairs: &BTreeSet<Pair>) -> Result<Vec<Member>, DbErr> {
+/// Live memberships by their pairs.
+///
+/// # Errors
+/// What the database says.
+pub async fn memberships(tx: &impl ConnectionTrait, pairs: &BTreeSet<Pair>) -> Result<Vec<Member>, DbErr> {
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut rows = Rows::new(&PAIR);
     pairs.iter().for_each(|pair| rows.push(vec![pair.organization.as_str().into(), pair.user.as_str().into()]));
     let found = Stmt::new(tx, MEMBER)
