@@ -1,12 +1,23 @@
-//! Who is asking: the admin token and API tokens. Compared in constant time; an admin token that is not set admits
-//! nobody.
+//! Who is asking: the admin token, API tokens, and people with Clerk's session tokens. The first two are compared in
+//! constant time; an admin token that is not set admits nobody, and without `clerk.jwt_key` no session token does.
 
+pub mod person;
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbErr};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{self, ConfigError};
+use crate::{
+    clerk::token::{KeyError, Session, Verifier},
+    clock::Time,
+    config::{self, ConfigError},
+};
 
-/// What a caller may do.
+use person::Person;
+
+/// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// Everything.
@@ -18,6 +29,8 @@ pub enum Caller {
         /// Whether it may write.
         write: bool,
     },
+    /// Somebody at a frontend: their own things only.
+    Person(Person),
 }
 
 impl Caller {
@@ -32,13 +45,16 @@ impl Caller {
     }
 }
 
-/// The tokens that are known, as hashes.
+/// The tokens that are known, as hashes, and what verifies those of sessions.
 #[derive(Clone)]
-pub struct Access(Vec<([u8; 32], Caller)>);
+pub struct Access {
+    tokens: Vec<([u8; 32], Caller)>,
+    sessions: Option<Arc<Verifier>>,
+}
 
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Access({} tokens)", self.0.len())
+        write!(f, "Access({} tokens, {:?})", self.tokens.len(), self.sessions)
     }
 }
 
@@ -46,8 +62,9 @@ impl Access {
     /// From config.
     ///
     /// # Errors
-    /// When an API token is not `name:scope:token` with scope `read` or `write`. Never repeats a token.
-    pub fn new(config: &config::Api) -> Result<Self, ConfigError> {
+    /// When an API token is not `name:scope:token` with scope `read` or `write`, or a key for session tokens cannot be
+    /// used or has no issuer. Never repeats a token.
+    pub fn new(config: &config::Api, clerk: &config::Clerk) -> Result<Self, ConfigError> {
         let mut tokens = Vec::new();
         if !config.admin_token.is_empty() {
             tokens.push((hash(config.admin_token.expose()), Caller::Admin));
@@ -67,14 +84,14 @@ impl Access {
                 }
             }
         }
-        Ok(Self(tokens))
+        Ok(Self { tokens, sessions: sessions(clerk)?.map(Arc::new) })
     }
 
     /// Whose token this is. Every known token is compared, whichever matches.
     pub fn identify(&self, token: &str) -> Option<&Caller> {
         let given = hash(token);
         let mut found = None;
-        for (known, caller) in &self.0 {
+        for (known, caller) in &self.tokens {
             let equal: bool = known.ct_eq(&given).into();
             if equal {
                 found = found.or(Some(caller));
@@ -82,6 +99,44 @@ impl Access {
         }
         found
     }
+
+    /// Whom a session token names. It says nothing of whether they may be here.
+    pub fn session(&self, token: &str, now: Time) -> Option<Session> {
+        let verified = self.sessions.as_ref()?.verify(token, now);
+        verified.inspect_err(|error| tracing::debug!(%error, "a session token was refused")).ok()
+    }
+
+    /// Whose token this is, of whichever kind, if they may be here.
+    ///
+    /// # Errors
+    /// What the database says, which is asked about people.
+    pub async fn admit(&self, db: &impl ConnectionTrait, token: &str, now: Time) -> Result<Option<Caller>, DbErr> {
+        if let Some(caller) = self.identify(token) {
+            return Ok(Some(caller.clone()));
+        }
+        let Some(session) = self.session(token, now) else { return Ok(None) };
+        Ok(person::judge(db, session, now).await?.map(Caller::Person))
+    }
+}
+
+/// What verifies session tokens, if a key is set.
+fn sessions(clerk: &config::Clerk) -> Result<Option<Verifier>, ConfigError> {
+    if clerk.jwt_key.is_empty() {
+        return Ok(None);
+    }
+    let verifier = Verifier::new(clerk.jwt_key.expose(), &clerk.issuer, &clerk.authorized_parties);
+    verifier.map(Some).map_err(|error| match error {
+        KeyError::Malformed => ConfigError::Key {
+            key: "clerk.jwt_key",
+            problem: error.to_string(),
+            remedy: "Copy the PEM public key from Clerk's dashboard (API keys, JWKS Public Key) and set CLERK_JWT_KEY='-----BEGIN PUBLIC KEY-----…'",
+        },
+        KeyError::NoIssuer => ConfigError::Key {
+            key: "clerk.issuer",
+            problem: "clerk.jwt_key is set, but not whose tokens are meant".to_owned(),
+            remedy: "Set CLERK_ISSUER=https://clerk.example.com, the Frontend API URL in Clerk's dashboard (API keys)",
+        },
+    })
 }
 
 /// Tokens are compared by their hashes, so that neither length nor common prefix shows in the time it takes.
@@ -99,7 +154,7 @@ mod tests {
     fn a_token_has_the_scope_it_was_given() {
         let tokens = ["a:read:one", "b:write:two", "c:read:three:with:colons"].map(Secret::from).to_vec();
         let config = config::Api { admin_token: Secret::from("zero"), tokens, request_timeout: Default::default() };
-        let access = Access::new(&config).unwrap();
+        let access = Access::new(&config, &crate::config::load(None, Default::default()).unwrap().clerk).unwrap();
         for (token, write, admin) in
             [("zero", true, true), ("one", false, false), ("two", true, false), ("three:with:colons", false, false)]
         {

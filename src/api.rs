@@ -3,6 +3,7 @@
 //! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
 //! - [`hygiene`]: what holds for every request
 //! - [`reads`]: the one place that reads people
+//! - [`sight`]: the one place that says whom a caller may see
 
 pub mod admin;
 pub mod auth;
@@ -17,6 +18,7 @@ pub mod params;
 pub mod problem;
 pub mod reads;
 pub mod search;
+mod sight;
 pub mod users;
 pub mod webhooks;
 pub mod ws;

@@ -150,7 +150,7 @@ impl App {
                  and set CLERK_WEBHOOK_SIGNING_SECRET=whsec_…"
             )
         })?;
-        let access = Arc::new(Access::new(&config.api)?);
+        let access = Arc::new(Access::new(&config.api, &config.clerk)?);
         let exporter = Exporter::install()?;
         let address = (config.server.host.as_str(), config.server.port);
         let listener = TcpListener::bind(address).await.with_context(|| {
@@ -226,7 +226,7 @@ impl App {
     fn gateway(&self, tail: &Tail, shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<Arc<Gateway>> {
         let follower = tail.follow("gateway");
         let parts = gateway::Parts {
-            access: Access::new(&self.config.api)?,
+            access: Access::new(&self.config.api, &self.config.clerk)?,
             db: self.db.clone(),
             clock: self.clock.clone(),
             config: self.config.gateway.clone(),

@@ -7,4 +7,5 @@ mod membership;
 mod organization;
 pub mod private;
 pub mod signature;
+pub mod token;
 mod user;

@@ -2,8 +2,9 @@
 //! change feed, so that any replica serves any client.
 //!
 //! - [`protocol`]: the frames
-//! - [`auth`]: who a client is and what it may follow
-//! - [`topics`]: names, and what reaches them
+//! - [`auth`]: who a client is
+//! - [`rights`]: what it may follow, and what takes that away; [`watch`] and [`losses`] see to it
+//! - [`topics`] and [`names`]: names, and what reaches them
 //! - [`hub`]: who follows what; the hand-over of live rows
 //! - [`session`]: one client; [`subscribe`](mod@subscribe), [`resume`] and [`subscription`] are its parts
 //! - [`wire`]: its socket
@@ -15,14 +16,18 @@
 mod auth;
 mod client;
 mod hub;
+mod losses;
+mod names;
 mod notices;
 pub mod protocol;
 mod rate;
 mod resume;
+mod rights;
 mod session;
 mod subscribe;
 mod subscription;
 mod topics;
+mod watch;
 mod wire;
 
 use std::sync::{

@@ -36,5 +36,7 @@ pub async fn run(db: Db, signals: Signals, clock: Clock, config: config::Upkeep,
 pub async fn round(db: &Db, now: Time) -> Result<u64, DbErr> {
     let expired = Stmt::new(&db.write, "delete from tombstone_addresses where expires_at < ").val(now);
     expired.exec(&db.write).await?;
+    let expired = Stmt::new(&db.write, "delete from revoked_sessions where expires_at < ").val(now);
+    expired.exec(&db.write).await?;
     rescue(db, now).await
 }

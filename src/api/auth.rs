@@ -1,4 +1,4 @@
-//! Who is asking over HTTP: `Authorization: Bearer`, judged by [`Access`]. A handler that takes one of these
+//! Who is asking over HTTP: `Authorization: Bearer`, judged by [`crate::access`]. A handler that takes one of these
 //! extractors first is reached by nobody else; whoever is not known learns nothing beyond that.
 
 use std::net::SocketAddr;
@@ -8,11 +8,15 @@ use axum::{
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
-use crate::access::{Access, Caller};
+use crate::access::Caller;
 
 use super::{ApiState, problem::Problem};
 
-/// May read: an API token of either scope, or the admin token.
+/// Anybody who is known, people with a session token too. What each may see is for the handler to ask ([`super::sight`]).
+#[derive(Debug, Clone)]
+pub struct Known(pub Caller);
+
+/// May read everything: an API token of either scope, or the admin token.
 #[derive(Debug, Clone)]
 pub struct Reader(pub Caller);
 
@@ -32,9 +36,18 @@ pub struct Scraper;
 const FORWARDED: [HeaderName; 3] =
     [header::FORWARDED, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
-fn caller(headers: &HeaderMap, access: &Access) -> Result<Caller, Problem> {
+async fn caller(headers: &HeaderMap, state: &ApiState) -> Result<Caller, Problem> {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-    token.and_then(|token| access.identify(token)).cloned().ok_or_else(Problem::unauthenticated)
+    let token = token.ok_or_else(Problem::unauthenticated)?;
+    state.access.admit(&state.db.read, token, state.clock.now()).await?.ok_or_else(Problem::unauthenticated)
+}
+
+/// The same, people aside: what is nobody's own is not for them.
+async fn service(headers: &HeaderMap, state: &ApiState) -> Result<Caller, Problem> {
+    match caller(headers, state).await? {
+        Caller::Person(_) => Err(Problem::forbidden()),
+        caller => Ok(caller),
+    }
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -50,11 +63,19 @@ fn is_local(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
         && !FORWARDED.iter().any(|name| headers.contains_key(name))
 }
 
+impl FromRequestParts<ApiState> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        caller(&parts.headers, state).await.map(Self)
+    }
+}
+
 impl FromRequestParts<ApiState> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        caller(&parts.headers, &state.access).map(Self)
+        service(&parts.headers, state).await.map(Self)
     }
 }
 
@@ -62,7 +83,7 @@ impl FromRequestParts<ApiState> for Writer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let caller = caller(&parts.headers, &state.access)?;
+        let caller = service(&parts.headers, state).await?;
         if caller.may_write() { Ok(Self(caller)) } else { Err(Problem::forbidden()) }
     }
 }
@@ -71,7 +92,7 @@ impl FromRequestParts<ApiState> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        if caller(&parts.headers, &state.access)?.is_admin() { Ok(Self) } else { Err(Problem::forbidden()) }
+        if service(&parts.headers, state).await?.is_admin() { Ok(Self) } else { Err(Problem::forbidden()) }
     }
 }
 
@@ -83,7 +104,7 @@ impl FromRequestParts<ApiState> for Scraper {
         if state.config.metrics.public || is_local(peer, &parts.headers) {
             return Ok(Self);
         }
-        caller(&parts.headers, &state.access).map(|_| Self)
+        service(&parts.headers, state).await.map(|_| Self)
     }
 }
 

@@ -1,4 +1,5 @@
-//! `/v1/users`: live people, as the rows show them. Private metadata is not in what is shown.
+//! `/v1/users`: live people, as the rows show them. Private metadata is not in what is shown. A person sees themselves
+//! ([`sight`]), by either id or as `me`; lists are for services.
 
 use axum::{
     Json, Router,
@@ -15,11 +16,11 @@ use crate::{db::Stmt, domain::emails};
 
 use super::{
     ApiState,
-    auth::Reader,
+    auth::{Known, Reader},
     page,
     params::{Params, Segment},
     problem::Problem,
-    reads::{self, Key},
+    reads, sight,
 };
 
 /// The routes of this resource.
@@ -61,11 +62,11 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
 
 async fn show(
     State(state): State<ApiState>,
-    _: Reader,
+    Known(caller): Known,
     Segment(segment): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = Key::parse(&segment).ok_or_else(Problem::missing)?;
+    let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
     let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
     // Weak: fields that move at every sign-in are written without a new rev.
     let tag = format!("W/\"{rev}\"");

@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
              and set CLERK_WEBHOOK_SIGNING_SECRET=whsec_…"
         )
     })?;
-    Access::new(&config.api)?;
+    Access::new(&config.api, &config.clerk)?;
     let app = App::connect(config, Clock::system(), !args.no_migrate).await?;
     let running = app.start(&roles).await?;
     tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");

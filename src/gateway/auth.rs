@@ -1,45 +1,104 @@
-//! Whom a token makes of a client, and what that one may follow. The only place that decides either.
+//! Whom a token makes of a client, at the first frame and whenever it is renewed.
 
+use sea_orm::DbErr;
 use serde::Serialize;
+use tokio::time::Instant;
 
-use crate::access::{Access, Caller};
+use crate::{
+    access::{
+        Access, Caller,
+        person::{self, Person},
+    },
+    clerk::token::Session,
+    clock::Time,
+};
 
-use super::topics::Topic;
+use super::{Gateway, client::Member, protocol::End, rights::watched_as, watch::Watch};
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Identity {
     /// An operator: every topic.
     Admin,
+    /// Somebody at a frontend: their own topics.
+    Person(Person),
+}
+
+/// What a token says, before the database is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Claim {
+    Admin,
+    Session(Session),
 }
 
 /// The person whom `welcome` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Person {
+pub(super) struct Named<'a> {
     pub(super) id: Option<String>,
-    pub(super) clerk_id: String,
+    pub(super) clerk_id: &'a str,
 }
 
-/// Who holds this token; `None` refuses it. API tokens belong to services, which follow `/v1/changes` instead.
-pub(super) async fn authenticate(access: &Access, token: &str) -> Option<Identity> {
+/// Who holds this token; `None` refuses it. API tokens belong to services, which follow `/v1/changes` instead. A token
+/// that lives on only by the leeway between clocks is refused: its connection would end at once.
+pub(super) fn claim(access: &Access, token: &str, now: Time) -> Option<Claim> {
     match access.identify(token) {
-        Some(Caller::Admin) => Some(Identity::Admin),
-        Some(Caller::Service { .. }) | None => None,
+        Some(Caller::Admin) => Some(Claim::Admin),
+        Some(_) => None,
+        None => access.session(token, now).filter(|session| session.expires_at > now).map(Claim::Session),
     }
 }
 
 impl Identity {
     /// The person it is, if it is one.
-    pub(super) fn person(&self) -> Option<Person> {
-        match self {
-            Self::Admin => None,
-        }
+    pub(super) fn named(&self) -> Option<Named<'_>> {
+        let Self::Person(person) = self else { return None };
+        Some(Named { id: person.id.map(|id| id.to_string()), clerk_id: &person.session.clerk_id })
     }
 
-    /// Whether it may follow this topic.
-    pub(super) fn may_follow(&self, _topic: &Topic) -> bool {
-        match self {
-            Self::Admin => true,
+    /// Whether a claim is of the same: whoever renews a token stays who they are, and in the same session.
+    pub(super) fn is(&self, claim: &Claim) -> bool {
+        match (self, claim) {
+            (Self::Admin, Claim::Admin) => true,
+            (Self::Person(Person { session, .. }), Claim::Session(next)) => {
+                (&session.clerk_id, &session.session_id) == (&next.clerk_id, &next.session_id)
+            }
+            _ => false,
         }
     }
+}
+
+/// Who holds this token, whom `member` is from now on.
+///
+/// # Errors
+/// How the connection ends, if it is nobody's or the database does not answer.
+pub(super) async fn authenticate(gateway: &Gateway, member: &mut Member, token: &str) -> Result<Identity, End> {
+    let session = match claim(&gateway.access, token, gateway.clock.now()) {
+        Some(Claim::Admin) => return Ok(Identity::Admin),
+        Some(Claim::Session(session)) => session,
+        None => return Err(End::Unauthenticated),
+    };
+    // Watched before the database is asked: what is taken from them meanwhile is noted.
+    let word = watched_as(&session.clerk_id).into();
+    let watch = member.watch_person(&session.clerk_id, &session.session_id, word);
+    match judge(gateway, &watch, session).await {
+        Ok(person) => person.map(Identity::Person).ok_or(End::Unauthenticated),
+        Err(error) => {
+            tracing::warn!(error = %crate::db::Quiet(&error), "a client cannot be let in: the database");
+            Err(End::NotReady)
+        }
+    }
+}
+
+/// Whether the person of this session may be here; if so until their token ends, or something is taken from them.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn judge(gateway: &Gateway, watch: &Watch, session: Session) -> Result<Option<Person>, DbErr> {
+    let (now, begun) = (gateway.clock.now(), Instant::now());
+    let judged = person::judge(&gateway.db.read, session, now).await?;
+    if let Some(person) = &judged {
+        let left = (person.session.expires_at - now).to_std().unwrap_or_default();
+        watch.judged(person.seen, begun.checked_add(left));
+    }
+    Ok(judged)
 }

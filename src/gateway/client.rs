@@ -3,15 +3,22 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Frame, Hub, Joined};
+use super::{
+    hub::{Frame, Hub, Joined},
+    protocol::End,
+    watch::Watch,
+};
 
 /// A frame on its way to a client.
 #[derive(Debug)]
@@ -27,15 +34,19 @@ pub(super) struct Client {
     pub(super) number: u64,
     pub(super) queue: mpsc::Sender<Live>,
     blocked: AtomicBool,
-    overflow: CancellationToken,
+    end: OnceLock<End>,
+    ending: CancellationToken,
+    /// When its token ends, if it has one that does.
+    expiry: watch::Sender<Option<Instant>>,
 }
 
 impl Client {
     /// A client with room for `queue` frames.
     pub(super) fn new(number: u64, queue: usize) -> (Arc<Self>, mpsc::Receiver<Live>) {
         let (sender, receiver) = mpsc::channel(queue);
-        let (blocked, overflow) = (AtomicBool::new(false), CancellationToken::new());
-        (Arc::new(Self { number, queue: sender, blocked, overflow }), receiver)
+        let (end, ending) = (OnceLock::new(), CancellationToken::new());
+        let (blocked, expiry) = (AtomicBool::new(false), watch::Sender::new(None));
+        (Arc::new(Self { number, queue: sender, blocked, end, ending, expiry }), receiver)
     }
 
     /// Notes whether the socket takes nothing at present.
@@ -47,35 +58,58 @@ impl Client {
         self.blocked.load(Relaxed)
     }
 
-    /// Ends the client: it is too slow.
-    pub(super) fn overflow(&self) {
-        self.overflow.cancel();
+    /// Ends the client, wherever its session stands: nothing that has to be written is waited for any more.
+    pub(super) fn end(&self, end: End) {
+        // The first reason stays.
+        let _ = self.end.set(end);
+        self.ending.cancel();
     }
 
-    /// Returns once the client was found too slow.
-    pub(super) async fn overflowed(&self) {
-        self.overflow.cancelled().await;
+    /// Ends the client at this moment, unless another is named before then.
+    pub(super) fn expire(&self, at: Option<Instant>) {
+        self.expiry.send_replace(at);
+    }
+
+    /// Returns once the client was ended, or its token has.
+    pub(super) async fn ended(&self) -> End {
+        let mut expiry = self.expiry.subscribe();
+        loop {
+            let at = *expiry.borrow_and_update();
+            let expired = async {
+                match at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.ending.cancelled() => return self.end.get().copied().unwrap_or(End::Slow),
+                () = expired => return End::Unauthenticated,
+                _ = expiry.changed() => {}
+            }
+        }
     }
 
     pub(super) fn is_ending(&self) -> bool {
-        self.overflow.is_cancelled()
+        self.ending.is_cancelled()
     }
 }
 
-/// A client's seats in the hub; given up when this is dropped.
+/// A client's seats in the hub, and what is watched for it; given up when this is dropped.
 #[derive(Debug)]
 pub(super) struct Member {
     hub: Arc<Hub>,
     client: Arc<Client>,
     topics: BTreeSet<Arc<str>>,
+    watch: Option<Arc<Watch>>,
+    watched: BTreeSet<Arc<str>>,
 }
 
 impl Member {
     pub(super) fn new(hub: Arc<Hub>, client: Arc<Client>) -> Self {
-        Self { hub, client, topics: BTreeSet::new() }
+        Self { hub, client, topics: BTreeSet::new(), watch: None, watched: BTreeSet::new() }
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
@@ -94,12 +128,51 @@ impl Member {
             self.hub.leave(&self.client, topic);
         }
     }
+
+    /// From here on what the change feed takes from this person is noted; `word` is the one for their place here.
+    pub(super) fn watch_person(&mut self, clerk_id: &str, session_id: &str, word: Arc<str>) -> Arc<Watch> {
+        let watch = Arc::new(Watch::new(self.client.clone(), clerk_id, session_id));
+        self.watch = Some(watch.clone());
+        self.watch(word);
+        watch
+    }
+
+    /// What is watched; none for those whose rights nothing takes.
+    pub(super) fn watched(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
+    }
+
+    /// Watches this word too, where a person is watched.
+    pub(super) fn watch(&mut self, word: Arc<str>) {
+        if let Some(watch) = &self.watch
+            && self.watched.insert(word.clone())
+        {
+            self.hub.watch(word, self.client.number, watch);
+        }
+    }
+
+    /// Of the words of this kind, watches these and no others.
+    pub(super) fn watch_only(&mut self, words: &BTreeSet<Arc<str>>, is_kind: impl Fn(&str) -> bool) {
+        // The new ones first: a topic may be watched under one name and go on under another.
+        words.iter().for_each(|word| self.watch(word.clone()));
+        let (hub, number) = (&self.hub, self.client.number);
+        self.watched.retain(|word| {
+            let keep = words.contains(word) || !is_kind(word);
+            if !keep {
+                hub.unwatch(word, number);
+            }
+            keep
+        });
+    }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         for topic in &self.topics {
             self.hub.leave(&self.client, topic);
+        }
+        for word in &self.watched {
+            self.hub.unwatch(word, self.client.number);
         }
     }
 }

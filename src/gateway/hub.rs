@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Joining and the hand-over of a row exclude each other: who joins at N gets every row above N and none up to N.
 //! - A row is written as text once a topic, however many follow it.
+//! - What a row takes from somebody is noted before any newer row is handed over.
 //! - The hub never waits for a client for long: a queue that stays full ends its client, who can resume.
 
 use std::{
@@ -23,8 +24,10 @@ use crate::{
 use super::{
     client::{Client, Live},
     notices::notice,
-    protocol::Told,
+    protocol::{End, Told},
+    rights::{Loss, loss},
     topics::reached,
+    watch::Watch,
 };
 
 /// How long a client that could take frames, but has not been given the processor, may keep everybody waiting.
@@ -43,6 +46,8 @@ struct Inner {
     at: i64,
     /// Topic to client number to seat.
     topics: HashMap<Arc<str>, HashMap<u64, Seat>>,
+    /// Word to client number to whose rights hang on it.
+    watches: HashMap<Arc<str>, HashMap<u64, Arc<Watch>>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +79,7 @@ impl Frame {
 impl Hub {
     /// A hub that stands at `at`; `list_fields` are what lists carry of a person.
     pub(super) fn new(at: i64, list_fields: Vec<String>) -> Self {
-        Self { inner: Mutex::new(Inner { at, topics: HashMap::new() }), list_fields }
+        Self { inner: Mutex::new(Inner { at, topics: HashMap::new(), watches: HashMap::new() }), list_fields }
     }
 
     /// The last row that was handed over.
@@ -114,6 +119,22 @@ impl Hub {
         }
     }
 
+    /// Notes for this client what rows take from those who are watched under the word.
+    pub(super) fn watch(&self, word: Arc<str>, number: u64, watch: &Arc<Watch>) {
+        self.lock().watches.entry(word).or_default().insert(number, watch.clone());
+    }
+
+    /// Notes it no more.
+    pub(super) fn unwatch(&self, word: &str, number: u64) {
+        let mut inner = self.lock();
+        if let Some(watches) = inner.watches.get_mut(word) {
+            watches.remove(&number);
+            if watches.is_empty() {
+                inner.watches.remove(word);
+            }
+        }
+    }
+
     /// Hands over what the follower brings, until shutdown.
     pub(super) async fn run(&self, mut follower: Follower, shutdown: CancellationToken) {
         let mut patience = Patience::new();
@@ -135,6 +156,9 @@ impl Hub {
         let mut full = Vec::new();
         let mut inner = self.lock();
         inner.at = entry.seq;
+        let loss = loss(entry);
+        // A topic is lost before the row is handed over, a place here after it: the row says why.
+        inner.note(entry.seq, loss.as_ref().filter(|loss| !loss.of.is_place()));
         for topic in reached(entry) {
             let Some(seats) = inner.topics.get(&*topic) else { continue };
             let frame = Arc::new(Frame::new(entry, &topic, &self.list_fields));
@@ -145,12 +169,23 @@ impl Hub {
                 }
             }
         }
+        inner.note(entry.seq, loss.as_ref().filter(|loss| loss.of.is_place()));
         full
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that can panic leaves the index half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Tells those whom a loss may concern.
+    fn note(&self, seq: i64, loss: Option<&Loss<'_>>) {
+        let Some(Loss { words, of }) = loss else { return };
+        for (word, watches) in words.iter().filter_map(|word| self.watches.get_key_value(&**word)) {
+            watches.values().for_each(|watch| watch.note(seq, *of, word));
+        }
     }
 }
 
@@ -178,7 +213,7 @@ async fn make_room(mut full: Vec<(Arc<Client>, Live)>, patience: &mut Patience) 
         for (client, live) in full {
             if let Err(TrySendError::Full(live)) = client.queue.try_send(live) {
                 if late || (exhausted && client.is_blocked()) {
-                    client.overflow();
+                    client.end(End::Slow);
                 } else if !client.is_ending() {
                     still.push((client, live));
                 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{clock::rfc3339, outbox::feed::Entry};
 
-use super::{auth::Person, notices::Notice};
+use super::{auth::Named, notices::Notice};
 
 /// The name of the subprotocol.
 pub const SUBPROTOCOL: &str = "clerk-sync.v1";
@@ -28,7 +28,7 @@ pub(super) enum Told<'a> {
     Welcome {
         seq: i64,
         epoch: &'a str,
-        user: Option<Person>,
+        user: Option<Named<'a>>,
     },
     Subscribed {
         topics: Vec<&'a str>,
@@ -47,6 +47,10 @@ pub(super) enum Told<'a> {
     Reset {
         topic: &'a str,
         seq: i64,
+    },
+    Revoked {
+        topics: Vec<&'a str>,
+        reason: &'static str,
     },
     Error {
         code: &'static str,
@@ -92,8 +96,10 @@ pub(super) enum End {
     BadMessage,
     /// More frames than anybody needs.
     RateLimited,
-    /// No valid token, or none in time.
+    /// No valid token, or none in time; or the person or their session is not welcome any more.
     Unauthenticated,
+    /// Who it is cannot be asked of the database now.
+    NotReady,
     /// Its queue is full, or it takes nothing.
     Slow,
     /// It answers no ping.
@@ -110,6 +116,7 @@ impl End {
             Self::BadMessage => Some((4400, "bad_message")),
             Self::RateLimited => Some((4400, "rate_limited")),
             Self::Unauthenticated => Some((4401, "unauthenticated")),
+            Self::NotReady => Some((1001, "not_ready")),
             Self::Slow => Some((4408, "too_slow")),
             Self::Idle => Some((4408, "idle")),
             Self::Shutdown => Some((1001, "going_away")),

@@ -108,9 +108,14 @@ impl Session {
         }
         let Some(replay) = self.replays.front_mut() else { return Ok(()) };
         replay.cursor = page.at;
+        let members = replay.subscriptions.clone();
         for entry in &page.entries {
+            if self.member.client().is_ending() {
+                break;
+            }
+            self.give_up_lost().await?;
             let words = reached(entry);
-            let members = self.subscriptions.iter_mut().filter(|known| replay.subscriptions.contains(&known.id));
+            let members = self.subscriptions.iter_mut().filter(|known| members.contains(&known.id));
             for member in members.filter(|member| words.iter().any(|word| **word == *member.word)) {
                 if !member.take(entry.seq) {
                     continue;

@@ -1,11 +1,18 @@
 //! One client from its first frame to its last: authentication, then one loop over what it says, what comes live and
 //! what it has missed.
 //!
-//! Before it is authenticated a client has no seat, no query and no frame longer than a token needs.
+//! Before it is authenticated a client has no seat and no frame longer than a token needs; the database is asked about
+//! it only once its token is verified.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use futures_util::poll;
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
@@ -15,12 +22,13 @@ use crate::telemetry::metrics;
 
 use super::{
     Gateway, Place,
-    auth::{Identity, authenticate},
+    auth::{self, Claim, Identity},
     client::{Client, Live, Member},
     protocol::{End, Said, Told},
     rate::Rate,
     resume::Arrived,
     subscription::{Replay, Subscription},
+    watch::Watch,
     wire::Wire,
 };
 
@@ -41,13 +49,14 @@ pub(super) struct Session {
     pub(super) replays: std::collections::VecDeque<Replay>,
     /// The read from the database that is under way, if one is.
     pub(super) reading: Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>,
-    queue: mpsc::Receiver<Live>,
-    batch: Vec<Live>,
+    pub(super) queue: mpsc::Receiver<Live>,
+    pub(super) batch: Vec<Live>,
     rate: Rate,
     heard: Instant,
 }
 
 enum Step {
+    Ended(End),
     Said(Message),
     Live,
     Arrived(Arrived),
@@ -60,8 +69,9 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
     let shutdown = gateway.shutdown.clone();
     let mut wire = Wire::new(socket, client.clone(), gateway.config.write_timeout, shutdown.clone());
     let mut rate = Rate::new(Instant::now());
+    let mut member = Member::new(gateway.hub.clone(), client);
     let first = tokio::select! {
-        first = timeout(gateway.config.auth_timeout, first(&gateway, &mut wire, &mut rate)) => first,
+        first = timeout(gateway.config.auth_timeout, first(&gateway, &mut wire, &mut rate, &mut member)) => first,
         () = shutdown.cancelled() => Ok(Err(End::Shutdown)),
     };
     let identity = match first {
@@ -69,7 +79,6 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
         Ok(Err(end)) => return wire.close(end).await,
         Err(_) => return wire.close(End::Unauthenticated).await,
     };
-    let member = Member::new(gateway.hub.clone(), client);
     let mut session = Session {
         gateway,
         identity,
@@ -93,7 +102,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
 }
 
 /// Waits for the frame that says who this is.
-async fn first(gateway: &Gateway, wire: &mut Wire, rate: &mut Rate) -> Result<Identity, End> {
+async fn first(gateway: &Gateway, wire: &mut Wire, rate: &mut Rate, member: &mut Member) -> Result<Identity, End> {
     loop {
         let message = wire.recv().await?;
         if !rate.allows(Instant::now()) {
@@ -106,7 +115,7 @@ async fn first(gateway: &Gateway, wire: &mut Wire, rate: &mut Rate) -> Result<Id
             Message::Close(_) => return Err(End::Gone),
         };
         return match parse(&text)? {
-            Said::Auth { token } => authenticate(&gateway.access, &token).await.ok_or(End::Unauthenticated),
+            Said::Auth { token } => auth::authenticate(gateway, member, &token).await,
             Said::Subscribe { .. } | Said::Unsubscribe { .. } | Said::Ping => Err(End::Unauthenticated),
         };
     }
@@ -128,20 +137,28 @@ impl Session {
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let gateway = self.gateway.clone();
         let mut pings = pings(gateway.config.ping_every);
+        let client = self.member.client().clone();
+        let mut ended = pin!(client.ended());
         self.welcome().await?;
         loop {
+            // Before anything else that is ready: nothing is sent to whom nothing may be sent.
+            if let Poll::Ready(end) = poll!(ended.as_mut()) {
+                return Err(self.leave(end).await);
+            }
+            self.give_up_lost().await?;
             self.read_on();
-            // Live frames wait while what came before them is still being sent.
-            let held = self.replays.front().is_some_and(|replay| replay.joined.is_some());
+            let held = self.holds_back();
             let step = tokio::select! {
                 () = gateway.shutdown.cancelled() => return Err(End::Shutdown),
-                () = self.member.client().overflowed() => return Err(End::Slow),
+                end = ended.as_mut() => Step::Ended(end),
+                () = told(self.member.watched()) => continue,
                 message = self.wire.recv() => Step::Said(message?),
                 _ = self.queue.recv_many(&mut self.batch, BATCH), if !held => Step::Live,
                 arrived = arrive(&mut self.reading) => Step::Arrived(arrived),
                 _ = pings.tick() => Step::Tick,
             };
             match step {
+                Step::Ended(end) => return Err(self.leave(end).await),
                 Step::Said(message) => self.hear(message).await?,
                 Step::Live => self.pass_on().await?,
                 Step::Arrived(arrived) => {
@@ -154,6 +171,11 @@ impl Session {
         }
     }
 
+    /// Live frames wait while what came before them is still being sent.
+    pub(super) fn holds_back(&self) -> bool {
+        self.replays.front().is_some_and(|replay| replay.joined.is_some())
+    }
+
     /// Writes one frame.
     pub(super) async fn tell(&mut self, told: Told<'_>) -> Result<(), End> {
         self.wire.feed(told.text()).await?;
@@ -162,7 +184,9 @@ impl Session {
 
     async fn welcome(&mut self) -> Result<(), End> {
         let (seq, epoch) = (self.gateway.hub.at(), self.gateway.epoch.clone());
-        self.tell(Told::Welcome { seq, epoch: &epoch, user: self.identity.person() }).await
+        let welcome = Told::Welcome { seq, epoch: &epoch, user: self.identity.named() }.text();
+        self.wire.feed(welcome).await?;
+        self.wire.flush().await
     }
 
     async fn hear(&mut self, message: Message) -> Result<(), End> {
@@ -178,14 +202,7 @@ impl Session {
             Message::Close(_) => return Err(End::Gone),
         };
         match parse(&text)? {
-            Said::Auth { token } => {
-                let identity = authenticate(&self.gateway.access, &token).await;
-                // Whoever renews a token stays who they are.
-                if identity.as_ref() != Some(&self.identity) {
-                    return Err(End::Unauthenticated);
-                }
-                self.welcome().await
-            }
+            Said::Auth { token } => self.renew(&token).await,
             Said::Subscribe { topics, after, epoch } => self.subscribe(&topics, after, epoch.as_deref()).await,
             Said::Unsubscribe { topics } => {
                 self.unsubscribe(&topics);
@@ -195,10 +212,31 @@ impl Session {
         }
     }
 
+    /// Takes a new token. Whoever brings one stays who they are.
+    async fn renew(&mut self, token: &str) -> Result<(), End> {
+        let gateway = self.gateway.clone();
+        let claim = auth::claim(&gateway.access, token, gateway.clock.now());
+        let claim = claim.filter(|claim| self.identity.is(claim)).ok_or(End::Unauthenticated)?;
+        if let (Claim::Session(session), Some(watch)) = (claim, self.member.watched()) {
+            match auth::judge(&gateway, watch, session).await {
+                Ok(person) => self.identity = Identity::Person(person.ok_or(End::Unauthenticated)?),
+                Err(error) => {
+                    tracing::warn!(error = %crate::db::Quiet(&error), "a token cannot be renewed: the database");
+                    return self.tell(Told::error("not_ready")).await;
+                }
+            }
+        }
+        self.welcome().await
+    }
+
     /// Writes the live frames that have gathered.
-    async fn pass_on(&mut self) -> Result<(), End> {
+    pub(super) async fn pass_on(&mut self) -> Result<(), End> {
         let mut oldest = None;
         for Live { subscription, frame } in std::mem::take(&mut self.batch) {
+            self.give_up_lost().await?;
+            if self.member.watched().and_then(|watch| watch.barred()).is_some_and(|barred| frame.seq > barred) {
+                return Err(End::Unauthenticated);
+            }
             let wanted = self.subscriptions.iter_mut().find(|known| known.id == subscription);
             if !wanted.is_some_and(|subscription| subscription.take(frame.seq)) {
                 continue;
@@ -221,6 +259,14 @@ impl Session {
 async fn arrive(reading: &mut Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>) -> Arrived {
     match reading {
         Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns once topics were taken from whom is watched.
+async fn told(watch: Option<&Arc<Watch>>) {
+    match watch {
+        Some(watch) => watch.told().await,
         None => std::future::pending().await,
     }
 }

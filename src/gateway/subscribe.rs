@@ -7,10 +7,12 @@ use crate::outbox::feed::bounds;
 use super::{
     Gateway,
     hub::Joined,
+    names::Names,
     protocol::{End, Told},
+    rights::Grant,
     session::Session,
     subscription::{Replay, Subscription},
-    topics::{People, Topic},
+    topics::Topic,
 };
 
 /// Where a client wants to go on.
@@ -35,21 +37,42 @@ impl Session {
         if words.len() > self.gateway.config.max_topics {
             return self.tell(Told::error("too_many_topics")).await;
         }
-        let mut topics = Vec::new();
+        let mut asked = Vec::new();
         for word in words {
-            match Topic::parse(word) {
-                Some(topic) if self.identity.may_follow(&topic) => topics.push(topic),
-                Some(_) => self.tell(Told::Error { code: "forbidden", topic: Some(word) }).await?,
-                None => self.tell(Told::Error { code: "invalid_topic", topic: Some(word) }).await?,
+            match self.identity.topic(word) {
+                Some(topic) if self.identity.may_ask(&topic) => asked.push((word.as_str(), topic)),
+                Some(_) => self.refuse(word, "forbidden").await?,
+                None => self.refuse(word, "invalid_topic").await?,
             }
         }
-        if topics.is_empty() && !words.is_empty() {
+        if asked.is_empty() && !words.is_empty() {
             return Ok(());
         }
+        // Watched before the database is asked: what is taken meanwhile is noted.
+        for (_, topic) in asked.iter().filter(|(_, topic)| matches!(topic, Topic::Org(_))) {
+            self.member.watch(topic.word().into());
+        }
+        let done = self.subscribe_to(asked, after, epoch).await;
+        self.watch_subscriptions();
+        done
+    }
+
+    async fn refuse(&mut self, word: &str, code: &'static str) -> Result<(), End> {
+        self.tell(Told::Error { code, topic: Some(word) }).await
+    }
+
+    async fn subscribe_to(
+        &mut self,
+        asked: Vec<(&str, Topic)>,
+        after: Option<i64>,
+        epoch: Option<&str>,
+    ) -> Result<(), End> {
         let gateway = self.gateway.clone();
+        let topics: Vec<Topic> = asked.iter().map(|(_, topic)| topic.clone()).collect();
+        let member = self.identity.named().map_or("", |named| named.clerk_id);
         let looked_up =
-            async { Ok((People::load(&gateway.db.read, &topics).await?, from(&gateway, after, epoch).await?)) };
-        let (people, from) = match looked_up.await {
+            async { Ok((Names::load(&gateway.db.read, &topics, member).await?, from(&gateway, after, epoch).await?)) };
+        let (names, from) = match looked_up.await {
             Ok(found) => found,
             Err(error) => {
                 let error: DbErr = error;
@@ -57,7 +80,18 @@ impl Session {
                 return self.tell(Told::error("not_ready")).await;
             }
         };
-        let (old, new) = self.sort(topics.into_iter().map(|topic| people.canonical(topic)));
+        let none_asked = asked.is_empty();
+        let mut grants = Vec::new();
+        for (word, topic) in asked {
+            match self.identity.grant(topic, &names) {
+                Some(grant) => grants.push(grant),
+                None => self.refuse(word, "forbidden").await?,
+            }
+        }
+        if grants.is_empty() && !none_asked {
+            return Ok(());
+        }
+        let (old, new) = self.sort(grants);
         if self.subscriptions.len() + new.len() > self.gateway.config.max_topics {
             return self.tell(Told::error("too_many_topics")).await;
         }
@@ -66,7 +100,7 @@ impl Session {
 
     /// Forgets the topics; frames of theirs that are under way are not sent.
     pub(super) fn unsubscribe(&mut self, words: &[String]) {
-        for topic in words.iter().filter_map(|word| Topic::parse(word)) {
+        for topic in words.iter().filter_map(|word| self.identity.topic(word)) {
             let member = &mut self.member;
             self.subscriptions.retain(|known| {
                 let meant = known.is(&topic);
@@ -76,25 +110,28 @@ impl Session {
                 !meant
             });
         }
+        self.watch_subscriptions();
     }
 
-    /// Which of the topics are followed already, by subscription, and which are not; each once. A person who is
-    /// followed under another name keeps that name.
-    fn sort(&self, topics: impl Iterator<Item = (Topic, Option<Topic>)>) -> (Vec<u64>, Vec<(Topic, Option<Topic>)>) {
-        let (mut old, mut new): (Vec<u64>, Vec<(Topic, Option<Topic>)>) = Default::default();
-        for (topic, also) in topics {
-            let same = |known: &&Subscription| known.is(&topic) || also.as_ref().is_some_and(|also| known.is(also));
+    /// Which of the topics are followed already, by subscription, and which are not; each once. What is followed under
+    /// another name keeps that name.
+    fn sort(&self, grants: Vec<Grant>) -> (Vec<u64>, Vec<Grant>) {
+        let (mut old, mut new): (Vec<u64>, Vec<Grant>) = Default::default();
+        for grant in grants {
+            let same = |known: &&Subscription| {
+                known.is(&grant.topic) || grant.also.as_ref().is_some_and(|also| known.is(also))
+            };
             match self.subscriptions.iter().find(same) {
                 Some(known) if old.contains(&known.id) => {}
                 Some(known) => old.push(known.id),
-                None if new.iter().any(|(other, _)| *other == topic) => {}
-                None => new.push((topic, also)),
+                None if new.iter().any(|other| other.topic == grant.topic) => {}
+                None => new.push(grant),
             }
         }
         (old, new)
     }
 
-    async fn take_up(&mut self, old: Vec<u64>, new: Vec<(Topic, Option<Topic>)>, from: From) -> Result<(), End> {
+    async fn take_up(&mut self, old: Vec<u64>, new: Vec<Grant>, from: From) -> Result<(), End> {
         let mut told = Vec::new();
         let (mut behind, mut lost) = (Vec::new(), Vec::new());
         for id in old {
@@ -112,9 +149,9 @@ impl Session {
                 }
             }
         }
-        for (topic, also) in new {
+        for grant in new {
             self.last_id += 1;
-            let mut subscription = Subscription::new(self.last_id, topic, also, 0);
+            let mut subscription = Subscription::new(self.last_id, grant, 0);
             told.push(subscription.word.clone());
             match from {
                 From::Now => {

@@ -3,19 +3,11 @@
 //! Invariant: live and replayed rows are matched by the same function, [`reached`], over what the row itself says.
 //! So a person whom we do not know yet can be subscribed to by Clerk id, and nothing must happen when they appear.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
-use entity::Id;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
-use crate::{
-    db::{Rows, Stmt},
-    outbox::{feed::Entry, past::Wanted},
-};
+use crate::outbox::{feed::Entry, past::Wanted};
 
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +43,15 @@ impl Name {
     }
 }
 
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Clerk(id) => f.write_str(id),
+        }
+    }
+}
+
 impl Topic {
     /// From a client's word. `None`: there is no such topic.
     pub(super) fn parse(word: &str) -> Option<Self> {
@@ -68,16 +69,12 @@ impl Topic {
 
     /// The canonical word.
     pub(super) fn word(&self) -> String {
-        let name = |kind: &str, name: &Name| match name {
-            Name::Id(id) => format!("{kind}:{id}"),
-            Name::Clerk(id) => format!("{kind}:{id}"),
-        };
         match self {
             Self::Users => "users".into(),
             Self::Organizations => "organizations".into(),
             Self::Admin => "admin".into(),
-            Self::User(user) => name("user", user),
-            Self::Org(org) => name("org", org),
+            Self::User(user) => format!("user:{user}"),
+            Self::Org(org) => format!("org:{org}"),
         }
     }
 
@@ -110,60 +107,6 @@ pub(super) fn reached(entry: &Entry) -> Vec<Cow<'_, str>> {
     let mut seen = BTreeSet::new();
     words.retain(|word| seen.insert(word.clone()));
     words
-}
-
-/// Both names of persons, as far as their rows are there.
-#[derive(Debug, Default)]
-pub(super) struct People(BTreeMap<String, (Uuid, Option<String>)>);
-
-#[derive(FromQueryResult)]
-struct Row {
-    k: String,
-    id: Id,
-    clerk_id: Option<String>,
-}
-
-impl People {
-    /// Looks up the persons whom these topics name, in one statement.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub(super) async fn load(db: &impl ConnectionTrait, topics: &[Topic]) -> Result<Self, DbErr> {
-        let named = |want: fn(&Name) -> Option<String>| {
-            topics.iter().filter_map(move |topic| if let Topic::User(name) = topic { want(name) } else { None })
-        };
-        let ids = Rows::keys(named(|name| if let Name::Id(id) = name { Some(id.to_string()) } else { None }));
-        let clerk_ids = Rows::keys(named(|name| if let Name::Clerk(id) = name { Some(id.clone()) } else { None }));
-        if ids.is_empty() && clerk_ids.is_empty() {
-            return Ok(Self::default());
-        }
-        let rows: Vec<Row> = Stmt::new(db, "select r.k, u.id, u.clerk_id from ")
-            .rows(ids)
-            .sql(" join users u on u.id = ")
-            .dialect("cast(r.k as uuid)", "r.k")
-            .sql(" union all select r.k, u.id, u.clerk_id from ")
-            .rows(clerk_ids)
-            .sql(" join users u on u.clerk_id = r.k")
-            .all_as(db)
-            .await?;
-        Ok(Self(rows.into_iter().map(|row| (row.k, (row.id.0, row.clerk_id))).collect()))
-    }
-
-    /// The topic under its canonical name, and the other name that means the same person.
-    pub(super) fn canonical(&self, topic: Topic) -> (Topic, Option<Topic>) {
-        let found = match &topic {
-            Topic::User(Name::Id(id)) => self.0.get(&id.to_string()),
-            Topic::User(Name::Clerk(id)) => self.0.get(id),
-            _ => None,
-        };
-        match found {
-            Some((id, clerk_id)) => {
-                let other = clerk_id.clone().map(|clerk_id| Topic::User(Name::Clerk(clerk_id)));
-                (Topic::User(Name::Id(*id)), other)
-            }
-            None => (topic, None),
-        }
-    }
 }
 
 #[cfg(test)]

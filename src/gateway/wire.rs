@@ -84,7 +84,7 @@ impl Wire {
         if let Some((code, reason)) = end.code() {
             metrics::ws_dropped(reason);
             let last_words = async {
-                if code == 4400 {
+                if code == 4400 || end == End::NotReady {
                     self.socket.feed(Message::Text(Told::error(reason).text())).await?;
                 }
                 self.socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await
@@ -124,7 +124,7 @@ async fn bounded(
     client.block(true);
     let written = tokio::select! {
         written = write => written.map_err(|_| End::Gone),
-        () = client.overflowed() => Err(End::Slow),
+        end = client.ended() => Err(end),
         () = tokio::time::sleep(timeout) => Err(End::Slow),
         () = shutdown.cancelled() => Err(End::Shutdown),
     };

@@ -77,12 +77,21 @@ impl Entry {
         self.topic == topic || self.routing.as_array().is_some_and(|topics| topics.iter().any(|routed| routed == topic))
     }
 
-    /// What the audience of `topic` gets of the object: all of it on `user:…`, `fields` on `users`, all of an
-    /// operators' message on `admin`.
+    /// What the audience of `topic` gets of the object: all of it on `user:…`; on `org:…` all of the organisation, and
+    /// of people their public profile; `fields` on `users`; all of an operators' message on `admin`. Private metadata
+    /// nobody.
     pub fn data(&self, topic: &str, fields: &[String]) -> Value {
         let empty = Map::new();
         let whole = self.payload.as_object().unwrap_or(&empty);
-        if topic == "users" { Value::Object(view::only(whole, fields)) } else { Value::Object(whole.clone()) }
+        if topic == "users" {
+            return Value::Object(view::only(whole, fields));
+        }
+        if topic.starts_with("org:") && !self.event.starts_with("organization.") {
+            return Value::Object(public_profile(whole));
+        }
+        let mut whole = whole.clone();
+        whole.remove("private_metadata");
+        Value::Object(whole)
     }
 
     /// The frame for `topic`, without `type`.
@@ -94,4 +103,12 @@ impl Entry {
         });
         if let Value::Object(frame) = frame { frame } else { Map::new() }
     }
+}
+
+/// What members of an organisation see of each other: a member's own role beside the person, who may stand in `user`.
+fn public_profile(object: &Map<String, Value>) -> Map<String, Value> {
+    let person = object.get("user").and_then(Value::as_object).unwrap_or(object);
+    let members = ["id", "clerk_id", "display_name", "image_url"].map(|name| (name, person.get(name)));
+    let shown = members.into_iter().chain([("role", object.get("role"))]);
+    shown.filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))).collect()
 }

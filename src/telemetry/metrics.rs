@@ -82,8 +82,8 @@ pub const SINKS: [&str; 3] = ["cache:redis", "search:database", "search:meilisea
 /// What changes come to without a cursor.
 const OTHER_ENDS: [&str; 2] = ["database", "websocket"];
 const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "refused", "failed"];
-const WS_REASONS: [&str; 7] =
-    ["too_slow", "idle", "bad_message", "rate_limited", "unauthenticated", "forbidden", "going_away"];
+const WS_REASONS: [&str; 8] =
+    ["too_slow", "idle", "bad_message", "rate_limited", "unauthenticated", "forbidden", "not_ready", "going_away"];
 const ENDPOINTS: [&str; 3] = ["users", "organizations", "memberships"];
 const STATUSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "failed"];
 const DRIFTS: [&str; 3] = ["missing", "stale", "extra"];

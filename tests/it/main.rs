@@ -19,3 +19,4 @@ mod sinks;
 mod support;
 mod sync;
 mod tail;
+mod tokens;

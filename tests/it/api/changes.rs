@@ -158,7 +158,7 @@ async fn whoever_waits_is_answered_when_the_service_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn p5_followers_of_two_replicas_see_every_change_once_in_order() {
     const CHANGES: i64 = 240;
-    let Some(replicas) = Server::replicas(2).await else { return };
+    let Some(replicas) = Server::replicas(2, &[]).await else { return };
     let follow = async |url: String, client: reqwest::Client| {
         let (mut seen, mut after) = (Vec::new(), 0);
         while after < CHANGES {

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod dump;
+pub(crate) mod issuer;
 pub(crate) mod meili;
 pub(crate) mod people;
 pub(crate) mod process;

@@ -59,14 +59,14 @@ impl Server {
     }
 
     /// Several services on one Postgres database; `None` where there is none.
-    pub(crate) async fn replicas(count: usize) -> Option<Vec<Self>> {
+    pub(crate) async fn replicas(count: usize, overrides: &[(&str, &str)]) -> Option<Vec<Self>> {
         let postgres = services::postgres()?;
         let url = postgres.url().to_owned();
         let mut servers = Vec::new();
         for _ in 1..count {
-            servers.push(Self::open("postgres", &url, &[], Box::new(())).await);
+            servers.push(Self::open("postgres", &url, overrides, Box::new(())).await);
         }
-        servers.push(Self::open("postgres", &url, &[], Box::new(postgres)).await);
+        servers.push(Self::open("postgres", &url, overrides, Box::new(postgres)).await);
         Some(servers)
     }
 

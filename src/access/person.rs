@@ -1,0 +1,69 @@
+//! Somebody who brings a session token. The token says who; whether they may be here the database says, at every use:
+//! never a cache, and never the token, which outlives a ban or the end of its session.
+//!
+//! A person who has no row yet is welcome: the webhook that brings it may come after the first page is shown.
+
+use entity::Id;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use uuid::Uuid;
+
+use crate::{clerk::token::Session, clock::Time, db::Stmt};
+
+/// A person who may be here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Who they are, and until when the token says so.
+    pub session: Session,
+    /// Our id; none while there is no row.
+    pub id: Option<Uuid>,
+    /// The newest change when this was judged: what the change feed says of them up to here is in the judgement.
+    pub seen: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: Option<Id>,
+    status: Option<String>,
+    deletion_held_at: Option<Time>,
+    ended: i64,
+    deleted: i64,
+    head: i64,
+}
+
+/// Whether somebody whose row says this may be here.
+pub fn is_welcome(status: &str, deletion_held: bool) -> bool {
+    status == "active" && !deletion_held
+}
+
+/// The person of this session, unless they are banned, deprovisioned, deleted or deletion-held, or the session was
+/// ended. One statement, so that all of it is of one state.
+///
+/// # Errors
+/// What the database says.
+pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Result<Option<Person>, DbErr> {
+    let row: Option<Row> = Stmt::new(
+        db,
+        "select u.id, u.status, u.deletion_held_at, (select count(*) from revoked_sessions where session_id = ",
+    )
+    .val(session.session_id.as_str())
+    .sql(" and expires_at > ")
+    .val(now)
+    // Of somebody who was deleted there may be no row; that they were is never forgotten.
+    .sql(") as ended, (select count(*) from subjects where kind = 'user' and deleted and key = ")
+    .val(session.clerk_id.as_str())
+    .sql(
+        ") as deleted, (select coalesce(max(seq), 0) from outbox) as head
+            from (select 1 as one) o left join users u on u.clerk_id = ",
+    )
+    .val(session.clerk_id.as_str())
+    .one_as(db)
+    .await?;
+    Ok(row.filter(Row::is_welcome).map(|row| Person { session, id: row.id.map(|id| id.0), seen: row.head }))
+}
+
+impl Row {
+    fn is_welcome(&self) -> bool {
+        let known = self.status.as_deref().is_none_or(|status| is_welcome(status, self.deletion_held_at.is_some()));
+        known && self.ended == 0 && self.deleted == 0
+    }
+}

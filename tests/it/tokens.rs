@@ -1,0 +1,11 @@
+//! Session tokens of Clerk's: which are right, and what they open.
+
+mod bed;
+mod doors;
+mod http;
+mod live;
+mod losses;
+mod orgs;
+mod real;
+mod standing;
+mod verify;

@@ -1,0 +1,326 @@
+//! A server that trusts the tests' issuer; people at frontends; and rows of the tables and of the change feed as rules
+//! that are elsewhere write them.
+
+use std::time::{Duration, Instant};
+
+use clerk_sync::{
+    db::{Cell, Stmt},
+    domain::plan::Message,
+    outbox::append,
+    sync::load,
+};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::support::{
+    issuer::{ISSUER, Issuer, PARTY},
+    server::{ADMIN, Server, person},
+    ws::{Client, Heard},
+};
+
+pub(super) struct Bed {
+    pub(super) server: Server,
+    /// Nothing is delivered twice under one id.
+    deliveries: std::cell::Cell<u32>,
+    /// Whether rows are written as by a replica whose wake-ups are lost.
+    quiet: std::cell::Cell<bool>,
+}
+
+/// How long what must happen within a second may take here.
+const SOON: Duration = Duration::from_secs(1);
+
+/// An organisation.
+#[derive(Debug, Clone)]
+pub(super) struct Org {
+    pub(super) id: Uuid,
+    pub(super) clerk_id: String,
+}
+
+impl Org {
+    /// Its canonical topic.
+    pub(super) fn topic(&self) -> String {
+        format!("org:{}", self.id)
+    }
+}
+
+impl Bed {
+    /// One on every database that is there.
+    pub(super) async fn each(more: &[(&str, &str)]) -> Vec<Self> {
+        let pem = Issuer::ours().pem();
+        let keys = [keys(&pem).as_slice(), more].concat();
+        Server::start_all(&keys).await.into_iter().map(Self::of).collect()
+    }
+
+    pub(super) fn of(server: Server) -> Self {
+        Self { server, deliveries: Default::default(), quiet: Default::default() }
+    }
+
+    /// From here on the change feed grows without anybody being woken for it. Answers once that shows: a change was
+    /// written that this process has not read.
+    pub(super) async fn hush(&self) {
+        self.quiet.set(true);
+        loop {
+            let seq = self.tell(|seq| message(seq, "sync.finished", "admin", "-", Vec::new(), json!({}))).await;
+            let mut client = self.stranger().await;
+            if client.auth(ADMIN).await["seq"].as_i64().unwrap() < seq {
+                return;
+            }
+        }
+    }
+
+    /// Wakes whoever reads the change feed.
+    pub(super) fn wake(&self) {
+        self.server.app.signals.outbox.wake();
+    }
+
+    fn committed(&self) {
+        if !self.quiet.get() {
+            self.wake();
+        }
+    }
+
+    /// A person's token, in a session named after them.
+    pub(super) fn token(&self, name: &str) -> String {
+        self.token_with(name, json!({}))
+    }
+
+    pub(super) fn token_with(&self, name: &str, changes: Value) -> String {
+        Issuer::ours().session(&format!("user_{name}"), &format!("sess_{name}"), changes)
+    }
+
+    /// A websocket that has said nothing yet.
+    pub(super) async fn stranger(&self) -> Client {
+        let address = self.server.url.trim_start_matches("http://").parse().unwrap();
+        Client::open(address, &[], None).await.unwrap()
+    }
+
+    /// A person's websocket.
+    pub(super) async fn enter(&self, name: &str) -> Client {
+        self.enter_with(&self.token(name)).await
+    }
+
+    /// An admin's websocket.
+    pub(super) async fn admin(&self) -> Client {
+        self.enter_with(ADMIN).await
+    }
+
+    /// The websocket of whoever holds this token; nothing that was told before comes on it as live, unless the feed
+    /// grows unheard.
+    pub(super) async fn enter_with(&self, token: &str) -> Client {
+        let head = load::head(&self.server.app.db.read).await.unwrap();
+        loop {
+            let mut client = self.stranger().await;
+            let welcome = client.auth(token).await;
+            if self.quiet.get() || welcome["seq"].as_i64().unwrap() >= head {
+                return client;
+            }
+        }
+    }
+
+    /// Delivers `user_{name}` as of second `at`, and waits until the rows are there; their id.
+    pub(super) async fn person(&self, name: &str, at: u64, changes: Value) -> Uuid {
+        self.deliver(&person(&format!("user_{name}"), at, changes)).await;
+        let rows =
+            self.rows("select cast(id as text) as id from users where clerk_id = ", format!("user_{name}")).await;
+        rows[0].try_get::<String>("", "id").unwrap().parse().unwrap()
+    }
+
+    pub(super) async fn deliver(&self, body: &Value) {
+        let number = self.deliveries.replace(self.deliveries.get() + 1);
+        self.server.sync(&format!("msg_{number}"), body).await;
+    }
+
+    pub(super) async fn rows(&self, sql: &'static str, value: impl Into<Cell>) -> Vec<sea_orm::QueryResult> {
+        let db = &self.server.app.db.read;
+        Stmt::new(db, sql).val(value).all(db).await.unwrap()
+    }
+
+    /// An organisation with nobody in it.
+    pub(super) async fn organization(&self, name: &str) -> Org {
+        let (id, clerk_id) = (Uuid::new_v4(), format!("org_{name}"));
+        let now = self.server.app.clock.now();
+        let tx = self.server.app.db.begin_commit().await.unwrap();
+        let insert = Stmt::new(
+            &tx,
+            "insert into organizations (id, clerk_id, name, public_metadata, private_metadata, status, created_at, updated_at) values (",
+        );
+        let insert = insert.val(id).sql(", ").val(clerk_id.as_str()).sql(", ").val(name).sql(", ").val(json!({}));
+        let insert = insert.sql(", ").val(json!({})).sql(", 'active', ").val(now).sql(", ").val(now).sql(")");
+        insert.exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        Org { id, clerk_id }
+    }
+
+    /// Makes a person a member, as the rule that writes memberships does: the row, and what is told of it.
+    pub(super) async fn join(&self, org: &Org, name: &str) -> i64 {
+        let id = self.id(name).await;
+        let tx = self.server.app.db.begin_commit().await.unwrap();
+        let (seq, now) = (load::head(&tx).await.unwrap() + 1, self.server.app.clock.now());
+        let insert = Stmt::new(
+            &tx,
+            "insert into organization_memberships (id, clerk_id, organization_id, user_id, role, permissions, created_at, updated_at, rev, joined_seq) values (",
+        );
+        let insert = insert.val(Uuid::new_v4()).sql(", ").val(format!("orgmem_{seq}")).sql(", ").val(org.id);
+        let insert = insert.sql(", ").val(id).sql(", 'org:member', ").val(json!([])).sql(", ").val(now).sql(", ");
+        let insert = insert.val(now).sql(", ").val(seq).sql(", ").val(seq).sql(")");
+        insert.exec(&tx).await.unwrap();
+        let told = [self.of_member("membership.created", org, name, id, seq)];
+        append::append(&tx, told.iter(), &self.server.app.clock, now).await.unwrap();
+        tx.commit().await.unwrap();
+        self.committed();
+        seq
+    }
+
+    /// Ends a membership likewise.
+    pub(super) async fn leave(&self, org: &Org, name: &str) -> i64 {
+        let id = self.id(name).await;
+        let remove = "delete from organization_memberships where user_id = ";
+        self.change(remove, id, |seq| self.of_member("membership.deleted", org, name, id, seq)).await
+    }
+
+    /// Deletes an organisation likewise.
+    pub(super) async fn dissolve(&self, org: &Org) -> i64 {
+        let mark = "update organizations set status = 'deleted' where clerk_id = ";
+        self.change(mark, org.clerk_id.as_str(), |seq| self.of_org("organization.deleted", org, json!({}), seq)).await
+    }
+
+    /// Tells the members of an organisation about it.
+    pub(super) async fn tell_org(&self, org: &Org, payload: Value) -> i64 {
+        self.tell(|seq| self.of_org("organization.updated", org, payload, seq)).await
+    }
+
+    /// Tells the change feed something.
+    pub(super) async fn tell(&self, message: impl FnOnce(i64) -> Message) -> i64 {
+        self.commit(None, message).await
+    }
+
+    /// Changes rows and tells the change feed, in one transaction; the seq of what was told.
+    pub(super) async fn change(
+        &self,
+        sql: &'static str,
+        value: impl Into<Cell>,
+        message: impl FnOnce(i64) -> Message,
+    ) -> i64 {
+        self.commit(Some((sql, value.into())), message).await
+    }
+
+    async fn commit(&self, change: Option<(&'static str, Cell)>, message: impl FnOnce(i64) -> Message) -> i64 {
+        let tx = self.server.app.db.begin_commit().await.unwrap();
+        if let Some((sql, value)) = change {
+            Stmt::new(&tx, sql).val(value).exec(&tx).await.unwrap();
+        }
+        let seq = load::head(&tx).await.unwrap() + 1;
+        let told = [message(seq)];
+        append::append(&tx, told.iter(), &self.server.app.clock, self.server.app.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        self.committed();
+        seq
+    }
+
+    /// Tells the change feed several things at once; the seq of the first.
+    pub(super) async fn tell_all(&self, messages: Vec<Message>) -> i64 {
+        let tx = self.server.app.db.begin_commit().await.unwrap();
+        let first = load::head(&tx).await.unwrap() + 1;
+        let told: Vec<_> = (first..).zip(messages).map(|(seq, message)| Message { seq, ..message }).collect();
+        append::append(&tx, told.iter(), &self.server.app.clock, self.server.app.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        self.committed();
+        first
+    }
+
+    /// Ends a session, as the rule for ended sessions does.
+    pub(super) async fn revoke(&self, name: &str, session: &str) -> i64 {
+        self.revoke_until(session, self.server.app.clock.now() + chrono::Duration::days(1)).await;
+        let routing = match self.find(name).await {
+            Some(id) => vec![format!("user:{id}")],
+            None => Vec::new(),
+        };
+        let payload = json!({"session_id": session});
+        self.tell(|seq| message(seq, "session.revoked", "internal", &format!("user_{name}"), routing, payload)).await
+    }
+
+    /// Remembers an ended session until then.
+    pub(super) async fn revoke_until(&self, session: &str, until: clerk_sync::clock::Time) {
+        let db = &self.server.app.db.write;
+        let insert = Stmt::new(db, "insert into revoked_sessions (session_id, revoked_at, expires_at) values (");
+        let insert = insert.val(session).sql(", ").val(self.server.app.clock.now()).sql(", ").val(until).sql(")");
+        insert.exec(db).await.unwrap();
+    }
+
+    async fn find(&self, name: &str) -> Option<Uuid> {
+        let rows =
+            self.rows("select cast(id as text) as id from users where clerk_id = ", format!("user_{name}")).await;
+        rows.first().map(|row| row.try_get::<String>("", "id").unwrap().parse().unwrap())
+    }
+
+    /// The id of `user_{name}`.
+    pub(super) async fn id(&self, name: &str) -> Uuid {
+        self.find(name).await.unwrap()
+    }
+
+    pub(super) fn of_member(&self, event: &'static str, org: &Org, name: &str, user: Uuid, seq: i64) -> Message {
+        let routing = vec![format!("org:{}", org.id), format!("user:{user}")];
+        let payload = json!({
+            "id": Uuid::new_v4(), "role": "org:member", "permissions": ["secret"], "private_metadata": {"hidden": true},
+            "user": {"id": user, "clerk_id": format!("user_{name}"), "display_name": name, "image_url": null, "email": "hidden"},
+        });
+        message(seq, event, "organizations", &format!("{}/user_{name}", org.clerk_id), routing, payload)
+    }
+
+    pub(super) fn of_org(&self, event: &'static str, org: &Org, payload: Value, seq: i64) -> Message {
+        message(seq, event, "organizations", &org.clerk_id, vec![format!("org:{}", org.id)], payload)
+    }
+}
+
+/// A row of the change feed.
+pub(super) fn message(
+    seq: i64,
+    event: &'static str,
+    topic: &'static str,
+    subject: &str,
+    routing: Vec<String>,
+    payload: Value,
+) -> Message {
+    let payload: Map<String, Value> = payload.as_object().unwrap().clone();
+    Message {
+        seq,
+        event,
+        topic,
+        subject: subject.to_owned(),
+        routing,
+        payload,
+        changed: Vec::new(),
+        effects: "all",
+        correlation_id: format!("msg_of_{seq}"),
+        occurred_at: None,
+    }
+}
+
+/// What makes a server trust the tests' issuer.
+pub(super) fn keys(pem: &str) -> [(&str, &str); 3] {
+    [("clerk.jwt_key", pem), ("clerk.issuer", ISSUER), ("clerk.authorized_parties", PARTY)]
+}
+
+/// The frames up to the close, which must be 4401 and come soon.
+pub(super) async fn is_closed(client: &mut Client, what: &str) -> Vec<Value> {
+    let since = Instant::now();
+    let (frames, code) = client.closed().await;
+    assert_eq!(code, 4401, "{what}");
+    assert!(since.elapsed() < SOON, "{what}: {:?}", since.elapsed());
+    frames
+}
+
+/// That somebody is refused at the door.
+pub(super) async fn is_refused(bed: &Bed, token: &str, what: &str) {
+    bed.server.get("/v1/users/me", token).await.is_problem(401, "unauthenticated", what);
+    let mut client = bed.stranger().await;
+    client.say(json!({"type": "auth", "token": token})).await;
+    assert_eq!(client.hear().await, Heard::Closed(4401), "{}: {what}", bed.server.name);
+}
+
+/// That a topic is taken away soon, before anything else comes.
+pub(super) async fn is_revoked(client: &mut Client, topic: &str, reason: &str) {
+    let since = Instant::now();
+    assert_eq!(client.frame().await, json!({"type": "revoked", "topics": [topic], "reason": reason}));
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+}
