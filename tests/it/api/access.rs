@@ -136,6 +136,7 @@ async fn private_metadata_is_in_no_answer() {
         server.sync("msg_2", &person("user_ada", 2, data(2))).await;
         let refused = json!({"first_name": null, "last_name": null, "private_metadata": {"a": HIDDEN}});
         server.sync("msg_3", &person("user_eve", 1, refused)).await;
+        server.caught_up("search:database").await;
         let stored = server.app.db.read.clone();
         let kept = clerk_sync::db::Stmt::new(&stored, "select private_metadata from user_metadata").all(&stored).await;
         assert!(

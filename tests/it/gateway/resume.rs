@@ -162,7 +162,13 @@ async fn subscribing_again_repeats_nothing_and_loses_nothing() {
     let server = Server::start(&[]).await;
     server.deliver_all(people(0..20)).await;
     server.settle().await;
-    let (mut client, _) = server.admin().await;
+    // What is committed may not have been read yet by who serves.
+    let mut client = loop {
+        let (client, welcome) = server.admin().await;
+        if welcome["seq"] == 20 {
+            break client;
+        }
+    };
     // Live from 20 on.
     client.subscribe(&["users"], json!({})).await;
     server.deliver_all(people(20..25)).await;
