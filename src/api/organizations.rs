@@ -11,11 +11,12 @@ use crate::{db::Stmt, domain::view, sync::load::organization};
 
 use super::{
     ApiState,
-    auth::Reader,
+    auth::{Known, Reader},
     page,
     params::{Params, Segment},
     problem::Problem,
     reads::Key,
+    sight,
 };
 
 /// The routes of this resource.
@@ -78,9 +79,16 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
     Ok(page::list("organizations", rows.into_iter().map(shown).collect(), next))
 }
 
-async fn show(State(state): State<ApiState>, _: Reader, Segment(segment): Segment) -> Result<Json<Value>, Problem> {
+async fn show(
+    State(state): State<ApiState>,
+    Known(caller): Known,
+    Segment(segment): Segment,
+) -> Result<Json<Value>, Problem> {
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
-    let row = key.find(&state.db.read).await?.ok_or_else(Problem::missing)?;
+    let tx = state.db.begin_read().await?;
+    let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
+    sight::organization(&tx, &caller, row.id.0).await?;
+    tx.commit().await?;
     Ok(Json(shown(row)))
 }
 
@@ -96,7 +104,7 @@ struct Member {
 /// Each a public profile, for every caller; in the order of our ids.
 async fn members(
     State(state): State<ApiState>,
-    _: Reader,
+    Known(caller): Known,
     Segment(segment): Segment,
     params: Params,
 ) -> Result<Json<Value>, Problem> {
@@ -106,6 +114,7 @@ async fn members(
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
     let tx = state.db.begin_read().await?;
     let organization = key.find(&tx).await?.ok_or_else(Problem::missing)?;
+    sight::organization(&tx, &caller, organization.id.0).await?;
     let mut rows: Vec<Member> = Stmt::new(
         &tx,
         "select m.user_id, u.clerk_id, u.display_name, u.image_url, m.role from organization_memberships m
@@ -131,14 +140,14 @@ async fn members(
 /// The organisations of a person, each with the role there.
 async fn of_user(
     State(state): State<ApiState>,
-    _: Reader,
+    Known(caller): Known,
     Segment(segment): Segment,
     params: Params,
 ) -> Result<Json<Value>, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("user.organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
-    let key = Key::parse(&segment).ok_or_else(Problem::missing)?;
+    let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
     let tx = state.db.begin_read().await?;
     let find = Stmt::new(&tx, "select id from users where status <> 'deleted' and ");
     let found = match &key {

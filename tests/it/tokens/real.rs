@@ -119,3 +119,65 @@ async fn a_person_who_is_deleted_without_a_trace_is_closed_and_refused() {
         is_refused(&bed, &bed.token("ada"), "deleted").await;
     }
 }
+
+#[tokio::test]
+async fn a_members_new_name_reaches_their_organisations() {
+    for bed in Bed::each(&[]).await {
+        for name in ["ada", "eve"] {
+            bed.person(name, 1, json!({})).await;
+        }
+        bed.deliver(&organization("created", 1)).await;
+        for name in ["ada", "eve"] {
+            bed.deliver(&membership("created", name, "org:member", 2)).await;
+        }
+        let mut eve = bed.enter("eve").await;
+        eve.subscribe(&["org:org_one"], json!({})).await;
+        bed.person("ada", 5, json!({"first_name": "Augusta", "image_url": "https://img.example.com/2.png"})).await;
+        let event = eve.event().await;
+        assert_eq!((&event["event"], &event["subject"]), (&json!("membership.updated"), &json!("org_one/user_ada")));
+        assert_eq!(event["changed"], json!(["display_name", "image_url"]), "{}", bed.server.name);
+        assert_eq!(event["data"]["image_url"], "https://img.example.com/2.png");
+        // What is no part of the profile is nobody's business there.
+        bed.person(
+            "ada",
+            6,
+            json!({"first_name": "Augusta", "image_url": "https://img.example.com/2.png", "public_metadata": {"k": 1}}),
+        )
+        .await;
+        assert!(eve.rest().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn members_read_their_organisation_over_http_and_nobody_else_does() {
+    for bed in Bed::each(&[]).await {
+        for name in ["ada", "eve"] {
+            bed.person(name, 1, json!({})).await;
+        }
+        bed.deliver(&organization("created", 1)).await;
+        bed.deliver(&membership("created", "ada", "org:member", 2)).await;
+        let (ada, eve) = (bed.token("ada"), bed.token("eve"));
+        let one = bed.server.get("/v1/organizations/org_one", &ada).await;
+        assert_eq!((one.status, one.json()["members_count"].clone()), (200, json!(1)), "{}", bed.server.name);
+        assert!(!one.text.contains("never told"));
+        let members = bed.server.get("/v1/organizations/org_one/members", &ada).await.json();
+        assert_eq!(members["data"][0]["clerk_id"], "user_ada");
+        for mine in ["me", "user_ada"] {
+            let mine = bed.server.get(&format!("/v1/users/{mine}/organizations"), &ada).await.json();
+            assert_eq!(
+                (&mine["data"][0]["clerk_id"], &mine["data"][0]["role"]),
+                (&json!("org_one"), &json!("org:member"))
+            );
+        }
+        for path in
+            ["/v1/organizations/org_one", "/v1/organizations/org_one/members", "/v1/users/user_ada/organizations"]
+        {
+            bed.server.get(path, &eve).await.is_problem(404, "not_found", path);
+        }
+        bed.server.get("/v1/organizations", &ada).await.is_problem(403, "forbidden", "the list");
+        // Whoever has left sees nothing any more, at once.
+        bed.deliver(&membership("deleted", "ada", "org:member", 3)).await;
+        bed.server.settle().await;
+        bed.server.get("/v1/organizations/org_one", &ada).await.is_problem(404, "not_found", "who left");
+    }
+}
