@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     api::{self, ApiState},
-    backends::{cache::Cache, search::Search},
+    backends::{cache::Cache, mailer::Mailer, search::Search},
     clerk::signature::Verifier,
     clock::Clock,
     config::{self, Config},
@@ -22,7 +22,7 @@ use crate::{
     inbox::receive,
     meta::Meta,
     outbox::{relay::Relay, tail::Tail},
-    sinks::{Sinks, cache::CacheSink, local, search::SearchSink},
+    sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink},
     sync::worker::Worker,
     telemetry::exporter::Exporter,
     upkeep,
@@ -99,7 +99,9 @@ impl App {
         let signals = Signals::new(uuid::Uuid::new_v4());
         let cache = Cache::new(&config.cache, &config.redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
         let search = Search::new(&db, &config.meili).context("meili.url (set MEILI_URL and MEILI_MASTER_KEY)")?;
-        let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search: SearchSink::new(db.clone(), search) };
+        let (mail, chat) = channels(&config, &meta, &clock)?;
+        let search = SearchSink::new(db.clone(), search);
+        let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search, mail, chat };
         Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks })
     }
 
@@ -137,6 +139,20 @@ impl App {
         }
     }
 
+    /// A channel that is configured for the first time tells of what comes from now on.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn begin_channels(&self) -> Result<(), sea_orm::DbErr> {
+        if let Some(mail) = &self.sinks.mail {
+            self.relay().begin(mail).await?;
+        }
+        match &self.sinks.chat {
+            Some(chat) => self.relay().begin(chat).await,
+            None => Ok(()),
+        }
+    }
+
     /// Starts the tasks of these roles and listens.
     ///
     /// # Errors
@@ -159,12 +175,17 @@ impl App {
         let addr = listener.local_addr()?;
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (receiver, writer) = receive::receiver(self.db.clone(), self.signals.clone(), &config.receiver);
+        // Before anything can raise an alert that they should tell of.
+        if roles.contains(&Role::Relay) {
+            self.begin_channels().await?;
+        }
         tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
         tasks.spawn(upkeep::run(
             self.db.clone(),
             self.signals.clone(),
             self.clock.clone(),
             config.upkeep.clone(),
+            upkeep::conflicts::Rules { grace: config.conflicts.grace, repeat: config.alerts.repeat },
             shutdown.clone(),
         ));
         tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
@@ -176,6 +197,12 @@ impl App {
             // A cache of this process's own is fed by its own tail instead.
             if matches!(self.sinks.cache.cache, Cache::Redis(_)) {
                 tasks.spawn(self.relay().run(self.sinks.cache.clone(), shutdown.clone()));
+            }
+            if let Some(mail) = &self.sinks.mail {
+                tasks.spawn(self.relay().run(mail.clone(), shutdown.clone()));
+            }
+            if let Some(chat) = &self.sinks.chat {
+                tasks.spawn(self.relay().run(chat.clone(), shutdown.clone()));
             }
         }
         // The writer outlives the listener: what was taken is stored before the process ends.
@@ -247,6 +274,20 @@ impl Running {
     }
 }
 
+/// How alerts reach people: each channel where it is configured.
+fn channels(config: &Config, meta: &Meta, clock: &Clock) -> anyhow::Result<(Option<MailSink>, Option<ChatSink>)> {
+    let alerts = &config.alerts;
+    let mail = match alerts.mail_to.is_empty() {
+        true => None,
+        false => Some(MailSink { mailer: Mailer::new(alerts, &config.smtp)?, epoch: meta.epoch.clone() }),
+    };
+    let chat = match alerts.webhook_url.is_empty() {
+        true => None,
+        false => Some(ChatSink::new(alerts, clock.clone())?),
+    };
+    Ok((mail, chat))
+}
+
 fn policy(config: &Config, hash_key: Vec<u8>) -> Policy {
     Policy {
         require_email: config.entry.require_email,
@@ -270,5 +311,6 @@ fn policy(config: &Config, hash_key: Vec<u8>) -> Policy {
         waiting_deadline: Duration::from_std(config.waiting.deadline).unwrap_or(Duration::minutes(10)),
         relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
         hash_key,
+        alerts_repeat: Duration::from_std(config.alerts.repeat).unwrap_or(Duration::MAX),
     }
 }

@@ -2,4 +2,5 @@
 //! suite a seam runs over both.
 
 pub mod cache;
+pub mod mailer;
 pub mod search;

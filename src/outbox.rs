@@ -5,12 +5,13 @@
 //! - [`feed`]: rows and frames as readers get them
 //! - [`tail`]: a process's own reading position
 //! - [`past`]: a part of it again, for those who were away
-//! - [`relay`]: leased cursors of shared sinks, dead letters
+//! - [`relay`]: leased cursors of shared sinks, dead letters; [`messages`]: those that send
 
 pub mod append;
 pub mod cursor;
 pub mod dead;
 pub mod feed;
+mod messages;
 pub mod past;
 pub mod relay;
 pub mod tail;

@@ -1,8 +1,12 @@
 //! Where changes go, one file a sink. A state sink takes a change as "this subject changed": it loads the present row
-//! and writes that, with its `rev`, never the payload. So it may get changes twice and in any order.
+//! and writes that, with its `rev`, never the payload. So it may get changes twice and in any order. A message sink sends
+//! what the row says, under the idempotency key `{seq}:{sink}`.
 
+mod alert;
 pub mod cache;
+pub mod chat;
 pub mod local;
+pub mod mail;
 pub mod reindex;
 pub mod search;
 
@@ -12,7 +16,7 @@ use sea_orm::DbErr;
 use serde_json::Value;
 use uuid::Uuid;
 
-use self::{cache::CacheSink, search::SearchSink};
+use self::{cache::CacheSink, chat::ChatSink, mail::MailSink, search::SearchSink};
 use crate::{
     db::Db,
     domain::{Account, deletion},
@@ -23,43 +27,53 @@ use crate::{
     sync::load::accounts,
 };
 
-/// The state sinks of a process.
+/// The sinks of a process. Channels that are not configured are not there.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Sinks {
     pub cache: CacheSink,
     pub search: SearchSink,
+    pub mail: Option<MailSink>,
+    pub chat: Option<ChatSink>,
 }
 
 impl Sinks {
-    /// Hands a dead letter's subject to its sink again, as its rows are now. Answers whether it was refused once more.
+    /// Hands a dead letter to its sink again: to a state sink its subject as its rows are now, to a message sink the
+    /// message as it was. Answers whether it was refused once more.
     ///
     /// # Errors
-    /// When the sink does not answer, or is not in use any more.
+    /// When the sink does not answer, or is not in use any more; when the message has left the change feed.
     pub async fn redeliver(&self, dead: &entity::dead_letters::Model) -> Result<bool, Transient> {
         // With what the change said, where the feed still has it.
-        let stored = feed::read(&self.search.db.read, dead.seq - 1, 1).await;
-        let stored = stored.map_err(|_| Transient("the database does not answer".into()))?;
-        let stored = stored.into_iter().find(|entry| entry.seq == dead.seq);
-        let entry = stored.unwrap_or_else(|| Entry {
-            seq: dead.seq,
-            event: dead.event.clone(),
-            topic: "users".into(),
-            subject: dead.subject.clone(),
-            routing: Value::Null,
-            payload: Value::Null,
-            changed: Value::Null,
-            effects: "state".into(),
-            correlation_id: None,
-            occurred_at: None,
-            created_at: dead.created_at,
-        });
-        let refused = match dead.sink.as_str() {
-            sink if sink == self.search.name() => self.search.deliver(&[entry]).await?,
-            sink if sink == self.cache.name() => self.cache.deliver(&[entry]).await?,
-            sink => return Err(Transient(format!("{sink} is not in use; discard the dead letter"))),
+        let stored = feed::at(&self.search.db.read, dead.seq).await;
+        let stored = stored.map_err(|_| Transient::from("the database does not answer"))?;
+        let message = || stored.clone().ok_or("the message is no longer in the change feed; discard the dead letter");
+        let change = || stored.clone().unwrap_or_else(|| change(dead));
+        let refused = match (dead.sink.as_str(), &self.mail, &self.chat) {
+            (sink, Some(mail), _) if sink == mail.name() => mail.deliver(&[message()?]).await?,
+            (sink, _, Some(chat)) if sink == chat.name() => chat.deliver(&[message()?]).await?,
+            (sink, ..) if sink == self.search.name() => self.search.deliver(&[change()]).await?,
+            (sink, ..) if sink == self.cache.name() => self.cache.deliver(&[change()]).await?,
+            (sink, ..) => return Err(format!("{sink} is not in use; discard the dead letter").into()),
         };
         Ok(!refused.is_empty())
+    }
+}
+
+/// What is left of a change that has left the feed.
+fn change(dead: &entity::dead_letters::Model) -> Entry {
+    Entry {
+        seq: dead.seq,
+        event: dead.event.clone(),
+        topic: "users".into(),
+        subject: dead.subject.clone(),
+        routing: Value::Null,
+        payload: Value::Null,
+        changed: Value::Null,
+        effects: "state".into(),
+        correlation_id: None,
+        occurred_at: None,
+        created_at: dead.created_at,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod load;
 pub mod operate;
 pub mod oversight;
+pub mod raise;
 pub mod replay;
 pub mod worker;
 mod write;

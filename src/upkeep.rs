@@ -1,4 +1,6 @@
-//! The timers: leases that ran out, rows that expired.
+//! The timers: leases that ran out, rows that expired, conflicts that stay open.
+
+pub mod conflicts;
 
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +13,16 @@ use crate::{
     wake::Signals,
 };
 
-/// Does its rounds until shutdown. Every replica may: each duty is one statement that finds its rows by an index.
-pub async fn run(db: Db, signals: Signals, clock: Clock, config: config::Upkeep, shutdown: CancellationToken) {
+/// Does its rounds until shutdown. Every replica may: each duty is one statement that finds its rows by an index, or a
+/// transaction under the commit lock.
+pub async fn run(
+    db: Db,
+    signals: Signals,
+    clock: Clock,
+    config: config::Upkeep,
+    conflicts: conflicts::Rules,
+    shutdown: CancellationToken,
+) {
     loop {
         match round(&db, clock.now()).await {
             Ok(0) => {}
@@ -21,6 +31,13 @@ pub async fn run(db: Db, signals: Signals, clock: Clock, config: config::Upkeep,
                 signals.inbox.wake();
             }
             Err(error) => tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again"),
+        }
+        match conflicts::tell(&db, &clock, conflicts).await {
+            Ok(0) => {}
+            Ok(_) => signals.outbox.wake(),
+            Err(error) => {
+                tracing::warn!(error = %crate::db::Quiet(&error), "open conflicts could not be told; next round will try again");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(config.every) => {}

@@ -19,6 +19,7 @@ pub struct Model {
     pub count: i64,
     pub first_at: DateTimeUtc,
     pub last_at: DateTimeUtc,
+    pub told_at: Option<DateTimeUtc>,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

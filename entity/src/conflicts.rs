@@ -18,6 +18,7 @@ pub struct Model {
     pub state: String,
     pub opened_at: DateTimeUtc,
     pub resolved_at: Option<DateTimeUtc>,
+    pub told_at: Option<DateTimeUtc>,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

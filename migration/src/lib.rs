@@ -14,6 +14,7 @@ mod m20261121_000007_search;
 mod m20261121_000008_oversight_lists;
 mod m20261121_000009_organizations;
 mod m20261121_000010_rules;
+mod m20261121_000011_alerts;
 mod m20261121_000014_search_pending;
 mod m20261121_000015_erasure;
 mod step;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_oversight_lists::STEP),
             Box::new(m20261121_000009_organizations::STEP),
             Box::new(m20261121_000010_rules::STEP),
+            Box::new(m20261121_000011_alerts::STEP),
             Box::new(m20261121_000014_search_pending::STEP),
             Box::new(m20261121_000015_erasure::STEP),
         ]

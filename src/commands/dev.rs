@@ -87,6 +87,9 @@ fn embed(config: &mut Config, folder: &Path, secret: &str, token: &str, once: bo
     config.database.url = Secret::from(format!("sqlite://{}/clerk-sync.db", folder.display()).as_str());
     config.redis.url = Secret::from("");
     config.meili.url = String::new();
+    config.alerts.webhook_url = Secret::from("");
+    config.smtp.url = Secret::from("");
+    config.smtp.folder = folder.join("mail").display().to_string();
     config.clerk.signing_secret = Secret::from(secret);
     config.clerk.instance_id = String::new();
     config.api.admin_token = Secret::from(token);

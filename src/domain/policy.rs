@@ -53,6 +53,8 @@ pub struct Policy {
     pub relink_window: Duration,
     /// Key of those hashes.
     pub hash_key: Vec<u8>,
+    /// An alert that goes on is told again after this; zero: never.
+    pub alerts_repeat: Duration,
 }
 
 impl Default for Policy {
@@ -75,6 +77,7 @@ impl Default for Policy {
             waiting_deadline: Duration::minutes(10),
             relink_window: Duration::days(30),
             hash_key: Vec::new(),
+            alerts_repeat: Duration::days(1),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 
 use crate::{
     clock::Time,
@@ -35,6 +35,24 @@ pub async fn ensure(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
         .map(drop)
 }
 
+/// Makes the cursor of a sink that has none, at the present head: what was before it came is not for it. A crash does not
+/// undo it: made again, it would stand further on.
+///
+/// # Errors
+/// What the database says.
+pub async fn ensure_at_head(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
+    Stmt::new(&db.write, "insert into sink_cursors (sink, seq, available_at, updated_at) values (")
+        .val(sink)
+        .sql(", (select coalesce(max(seq), 0) from outbox), ")
+        .val(now)
+        .sql(", ")
+        .val(now)
+        .sql(") on conflict (sink) do nothing")
+        .exec(&db.write)
+        .await
+        .map(drop)
+}
+
 /// Takes or renews the lease; `None` while another replica has it, or while the sink rests after a failure.
 ///
 /// # Errors
@@ -63,7 +81,26 @@ pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration
 /// # Errors
 /// What the database says.
 pub async fn advance(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: Time) -> Result<bool, DbErr> {
-    let moved = Stmt::new(&db.lazy, "update sink_cursors set attempts = 0, last_error = null, seq = ")
+    advance_on(&db.lazy, sink, owner, from, to, now).await
+}
+
+/// The same, and no crash undoes it: for what must not be delivered again.
+///
+/// # Errors
+/// What the database says.
+pub async fn advance_for_good(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: Time) -> Result<bool, DbErr> {
+    advance_on(&db.write, sink, owner, from, to, now).await
+}
+
+async fn advance_on(
+    connection: &impl ConnectionTrait,
+    sink: &str,
+    owner: &str,
+    from: i64,
+    to: i64,
+    now: Time,
+) -> Result<bool, DbErr> {
+    let moved = Stmt::new(connection, "update sink_cursors set attempts = 0, last_error = null, seq = ")
         .val(to)
         .sql(", updated_at = ")
         .val(now)
@@ -73,7 +110,7 @@ pub async fn advance(db: &Db, sink: &str, owner: &str, from: i64, to: i64, now: 
         .val(owner)
         .sql(" and seq = ")
         .val(from)
-        .exec(&db.lazy)
+        .exec(connection)
         .await?;
     Ok(moved == 1)
 }

@@ -59,6 +59,46 @@ pub async fn read_topics(
     select.sql(") order by seq limit ").val(i64::from(limit)).all_as(db).await
 }
 
+/// Rows looked at for one page of messages.
+const WINDOW: i64 = 10_000;
+
+/// A part of the feed of which only one event matters.
+#[derive(Debug)]
+pub struct Messages {
+    /// The rows of the event with effects `all`, in order.
+    pub entries: Vec<Entry>,
+    /// Every row up to here was looked at.
+    pub upto: i64,
+    /// Whether there is nothing above `upto`.
+    pub at_head: bool,
+}
+
+/// The rows of one event after `after`, `limit` at most. All others are passed over in the database, a bounded number at
+/// a time.
+///
+/// # Errors
+/// What the database says.
+pub async fn messages(db: &impl ConnectionTrait, after: i64, event: &str, limit: u32) -> Result<Messages, DbErr> {
+    // First: whatever stands below the head then is there to be read afterwards (P5).
+    let (_, head) = bounds(db).await?;
+    let end = head.min(after.saturating_add(WINDOW)).max(after);
+    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq > ").val(after);
+    let select = select.sql(" and seq <= ").val(end).sql(" and event = ").val(event);
+    let select = select.sql(" and effects = 'all' order by seq limit ").val(i64::from(limit));
+    let entries: Vec<Entry> = select.all_as(db).await?;
+    let full = entries.len() >= limit as usize;
+    let upto = entries.last().filter(|_| full).map_or(end, |last| last.seq);
+    Ok(Messages { entries, upto, at_head: upto >= head })
+}
+
+/// One row, if it is still there.
+///
+/// # Errors
+/// What the database says.
+pub async fn at(db: &impl ConnectionTrait, seq: i64) -> Result<Option<Entry>, DbErr> {
+    Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq = ").val(seq).one_as(db).await
+}
+
 /// The seqs between which the feed can be read: (oldest kept, newest). Both 0 for an empty feed.
 ///
 /// # Errors

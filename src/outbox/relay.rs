@@ -1,5 +1,8 @@
 //! The relay: one loop a shared sink, each with its own leased cursor (P6). A sink that is down holds its own cursor
 //! and nobody else's; what it refuses for good goes to the dead letters and does not block.
+//!
+//! A state sink gets changes many at a time and may get them again. A message sink ([`Sink::event`]) gets one message at
+//! a time, see [`super::messages`].
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, config, db::Db, inbox::retry::backoff, telemetry::metrics, wake::Signals};
 
-use super::{cursor, dead, feed};
+use super::{
+    cursor::{self, Cursor},
+    dead, feed,
+};
 
 /// A shared target of the change feed.
 pub trait Sink: Send + Sync + 'static {
@@ -19,6 +25,17 @@ pub trait Sink: Send + Sync + 'static {
     /// a target that is dear to write is written less often, and several changes of one subject become one.
     fn gather(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// The one event that a message sink sends. Such a sink begins at the head of the feed, and is handed rows of the
+    /// event that are meant for everybody (effects `all`), one at a time. `None`: a state sink, for every change.
+    fn event(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether a message sink sends this row of its event; the others pass by.
+    fn takes(&self, _: &feed::Entry) -> bool {
+        true
     }
 
     /// Delivers entries, in their order. Delivering again must do no harm.
@@ -39,10 +56,27 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// The target cannot take anything now. The text says why, without values.
+/// The target cannot take anything now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Transient(pub String);
+#[error("{why}")]
+pub struct Transient {
+    /// Why, without values.
+    pub why: String,
+    /// How long the target asks to be left alone.
+    pub wait: Option<Duration>,
+}
+
+impl From<&str> for Transient {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+impl From<String> for Transient {
+    fn from(why: String) -> Self {
+        Self { why, wait: None }
+    }
+}
 
 /// Feeds one sink.
 #[derive(Debug, Clone)]
@@ -56,9 +90,19 @@ pub struct Relay {
     pub owner: String,
 }
 
+impl Refused {
+    /// A refusal of this entry.
+    pub fn new(entry: &feed::Entry, reason: impl Into<String>) -> Self {
+        Self { seq: entry.seq, event: entry.event.clone(), subject: entry.subject.clone(), reason: reason.into() }
+    }
+}
+
+/// However long a target asks to be left alone, it is asked again after this.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
 /// What one step found.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Delivered,
     Nothing,
     /// Another replica feeds this sink, or it rests after a failure.
@@ -70,9 +114,12 @@ impl Relay {
     pub async fn run<S: Sink>(self, sink: S, shutdown: CancellationToken) {
         let mut waiter = self.signals.outbox.waiter();
         while !shutdown.is_cancelled() {
-            let step = tokio::select! {
-                step = self.step(&sink) => step,
-                () = shutdown.cancelled() => break,
+            let step = match sink.event() {
+                Some(event) => self.step_messages(&sink, event, &shutdown).await,
+                None => tokio::select! {
+                    step = self.step(&sink) => step,
+                    () = shutdown.cancelled() => break,
+                },
             };
             let pause = match step {
                 Ok(Step::Delivered) => {
@@ -101,8 +148,13 @@ impl Relay {
     /// # Errors
     /// What the database says.
     pub async fn drain<S: Sink>(&self, sink: &S) -> Result<bool, DbErr> {
+        let never = CancellationToken::new();
         let complete = loop {
-            match self.step(sink).await? {
+            let step = match sink.event() {
+                Some(event) => self.step_messages(sink, event, &never).await?,
+                None => self.step(sink).await?,
+            };
+            match step {
                 Step::Delivered => {}
                 Step::Nothing => break true,
                 Step::NotOurs => break false,
@@ -112,13 +164,30 @@ impl Relay {
         Ok(complete)
     }
 
+    /// Makes the sink's cursor if it has none: a state sink begins with the first change there is, a message sink with
+    /// what comes after this.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn begin<S: Sink>(&self, sink: &S) -> Result<(), DbErr> {
+        match sink.event() {
+            Some(_) => cursor::ensure_at_head(&self.db, sink.name(), self.clock.now()).await,
+            None => cursor::ensure(&self.db, sink.name(), self.clock.now()).await,
+        }
+    }
+
+    /// Takes the lease; where that fails because there is no cursor yet, makes one for the next time.
+    pub(super) async fn lease<S: Sink>(&self, sink: &S) -> Result<Option<Cursor>, DbErr> {
+        let leased = cursor::lease(&self.db, sink.name(), &self.owner, self.clock.now(), self.config.lease).await?;
+        if leased.is_none() {
+            self.begin(sink).await?;
+        }
+        Ok(leased)
+    }
+
     async fn step<S: Sink>(&self, sink: &S) -> Result<Step, DbErr> {
         let name = sink.name();
-        let Some(cursor) = cursor::lease(&self.db, name, &self.owner, self.clock.now(), self.config.lease).await?
-        else {
-            cursor::ensure(&self.db, name, self.clock.now()).await?;
-            return Ok(Step::NotOurs);
-        };
+        let Some(cursor) = self.lease(sink).await? else { return Ok(Step::NotOurs) };
         let entries = feed::read(&self.db.read, cursor.seq, self.config.batch).await?;
         let Some(last) = entries.last() else { return Ok(Step::Nothing) };
         let started = Instant::now();
@@ -134,21 +203,25 @@ impl Relay {
                 self.count(name, &entries, refused.len(), started.elapsed());
                 Ok(if moved { Step::Delivered } else { Step::NotOurs })
             }
-            Err(Transient(error)) => {
-                let attempt = u32::try_from(cursor.attempts + 1).unwrap_or(u32::MAX);
-                let delay = backoff(attempt, self.config.backoff, self.config.backoff_max, fastrand::f64());
-                let now = self.clock.now();
-                let until = now + chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::minutes(1));
-                tracing::warn!(sink = name, attempt, %error, "a sink is not taking changes; its cursor waits");
-                metrics::delivered(name, "failed", 1);
-                cursor::rest(&self.db, name, &self.owner, until, &error, now).await?;
-                Ok(Step::NotOurs)
-            }
+            Err(transient) => self.rest(name, cursor.attempts, &transient).await,
         }
     }
 
+    /// Lets a sink that failed rest, `attempts` failures behind it.
+    pub(super) async fn rest(&self, sink: &'static str, attempts: i64, error: &Transient) -> Result<Step, DbErr> {
+        let attempt = u32::try_from(attempts + 1).unwrap_or(u32::MAX);
+        let delay = backoff(attempt, self.config.backoff, self.config.backoff_max, fastrand::f64());
+        let delay = delay.max(error.wait.unwrap_or_default().min(LONGEST_WAIT));
+        let now = self.clock.now();
+        let until = now + chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::minutes(1));
+        tracing::warn!(sink, attempt, %error, "a sink is not taking changes; its cursor waits");
+        metrics::delivered(sink, "failed", 1);
+        cursor::rest(&self.db, sink, &self.owner, until, &error.why, now).await?;
+        Ok(Step::NotOurs)
+    }
+
     /// Renews the lease while a delivery takes its time; returns when it is lost.
-    async fn keep_lease(&self, sink: &str) {
+    pub(super) async fn keep_lease(&self, sink: &str) {
         loop {
             tokio::time::sleep(self.config.lease / 3).await;
             let renewed = cursor::lease(&self.db, sink, &self.owner, self.clock.now(), self.config.lease).await;
@@ -158,7 +231,7 @@ impl Relay {
         }
     }
 
-    fn count(&self, sink: &'static str, entries: &[feed::Entry], refused: usize, took: Duration) {
+    pub(super) fn count(&self, sink: &'static str, entries: &[feed::Entry], refused: usize, took: Duration) {
         metrics::delivered(sink, "delivered", entries.len().saturating_sub(refused) as u64);
         metrics::delivered(sink, "refused", refused as u64);
         metrics::stage("deliver", took);

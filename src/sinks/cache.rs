@@ -30,9 +30,9 @@ impl Sink for CacheSink {
 
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
         let accounts =
-            super::present(&self.db, entries).await.map_err(|_| Transient("the database does not answer".into()))?;
+            super::present(&self.db, entries).await.map_err(|_| Transient::from("the database does not answer"))?;
         let entries: Vec<CacheEntry> = accounts.iter().flat_map(cached).collect();
-        self.cache.put_many(&entries).await.map_err(|error| Transient(error.to_string()))?;
+        self.cache.put_many(&entries).await.map_err(|error| Transient::from(error.to_string()))?;
         Ok(Vec::new())
     }
 }

@@ -43,7 +43,7 @@ async fn deliver(sink: &CacheSink, batch: Vec<Arc<Entry>>) {
         batch.iter().filter(|entry| is_held(sink, entry)).map(|entry| entry.as_ref().clone()).collect();
     let mut attempt = 0;
     while !entries.is_empty()
-        && let Err(Transient(error)) = sink.deliver(&entries).await
+        && let Err(Transient { why: error, .. }) = sink.deliver(&entries).await
     {
         attempt += 1;
         tracing::warn!(sink = sink.name(), attempt, %error, "the cache is not in step; trying again");

@@ -48,8 +48,8 @@ impl Sink for SearchSink {
 
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
         let accounts =
-            super::present(&self.db, entries).await.map_err(|_| Transient("the database does not answer".into()))?;
-        let transient = |error: SearchError| Transient(error.to_string());
+            super::present(&self.db, entries).await.map_err(|_| Transient::from("the database does not answer"))?;
+        let transient = |error: SearchError| Transient::from(error.to_string());
         self.prepared.get_or_try_init(|| self.search.prepare()).await.map_err(transient)?;
         let (live, gone): (Vec<&Account>, Vec<&Account>) = accounts.iter().partition(|account| account.is_live());
         let deletes = gone.iter().map(|account| (account.id, account.rev)).collect();
@@ -87,12 +87,5 @@ fn refused(error: &SearchError, accounts: &[Account], entries: &[Entry]) -> Vec<
     let entry = |account: &Account| last.get(account.clerk_id.as_str()).copied();
     let refused = error.refused().iter().filter_map(of).filter_map(entry);
     let reason = "the search index refuses this document";
-    refused
-        .map(|entry| Refused {
-            seq: entry.seq,
-            event: entry.event.clone(),
-            subject: entry.subject.clone(),
-            reason: reason.into(),
-        })
-        .collect()
+    refused.map(|entry| Refused::new(entry, reason)).collect()
 }

@@ -3,7 +3,7 @@
 mod farewell;
 pub(super) mod inbox;
 mod organizations;
-mod oversight;
+pub(super) mod oversight;
 mod sides;
 mod users;
 
@@ -39,7 +39,8 @@ pub(super) async fn plan(
     oversight::audit(tx, &plan.audit, now).await?;
     let refused = farewell::hard(tx, &plan.hard).await?;
     let next = plan.outbox.last().map(|message| message.seq);
-    let raised = oversight::alerts(tx, plan.alerts.iter().chain(&refused), clock, now, next).await?;
+    let alerts = plan.alerts.iter().chain(&refused);
+    let raised = oversight::alerts(tx, alerts, policy.alerts_repeat, clock, now, next).await?;
     crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
 }
 

@@ -132,6 +132,10 @@ async fn serve_refuses_to_start_and_names_the_key() {
         (vec![good, ("DATABASE_URL", "mysql://x")], "database.url"),
         (vec![good, ("CLERK_SYNC_API_TOKENS", "reader:all:t0psecret")], "api.tokens"),
         (vec![good, ("CLERK_SYNC__ROLES__PATH", "unsafe_metadata.roles")], "roles.path"),
+        (vec![good, ("CLERK_SYNC__ALERTS__WEBHOOK_URL", "http://hooks.example/t0psecret")], "alerts.webhook_url"),
+        (vec![good, ("CLERK_SYNC__ALERTS__WEBHOOK_URL", "https://[::1]/t0psecret")], "alerts.webhook_url"),
+        (vec![good, ("CLERK_SYNC__ALERTS__MAIL_TO", "t0psecret")], "alerts.mail_to"),
+        (vec![good, ("CLERK_SYNC__ALERTS__MAIL_TO", "a@example.com"), ("SMTP_URL", "http://t0psecret")], "smtp.url"),
         (vec![good, ("CLERK_SYNC__SYNC__BATHC", "5")], "bathc"),
         (vec![good, ("CLERK_SYNC__SYNC__LEASE", "soon")], "sync.lease"),
     ] {

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real databases, real HTTP.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod alerts;
 mod api;
 mod bad_input;
 mod cache;

@@ -39,5 +39,6 @@ fn object(row: &Model) -> Value {
     json!({
         "id": row.id, "key": row.key, "kind": row.kind, "level": row.level, "subject": row.subject, "text": row.text,
         "count": row.count, "first_at": rfc3339(row.first_at), "last_at": rfc3339(row.last_at),
+        "told_at": row.told_at.map(rfc3339),
     })
 }

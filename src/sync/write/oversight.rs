@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Time, from_millis},
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{
         Plan,
@@ -25,7 +25,7 @@ const CONFLICT: [Col; 7] = [
     Col("resolved_at", Type::Time),
 ];
 const CLOSED: [Col; 1] = [Col("id", Type::Id)];
-const ALERT: [Col; 7] = [
+const ALERT: [Col; 8] = [
     Col("id", Type::Id),
     Col("key", Type::Text),
     Col("kind", Type::Text),
@@ -33,6 +33,7 @@ const ALERT: [Col; 7] = [
     Col("subject", Type::Text),
     Col("text", Type::Text),
     Col("count", Type::Int),
+    Col("told_at", Type::Time),
 ];
 const AUDIT: [Col; 5] = [
     Col("actor", Type::Text),
@@ -88,10 +89,12 @@ pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChan
     .map(drop)
 }
 
-/// Merges alerts by key; answers the messages about those that are new, numbered after `last`.
-pub(super) async fn alerts(
+/// Merges alerts by key, under the commit lock; answers the messages about those that are told: the new ones, and those
+/// that were last told more than `repeat` ago (zero: once is enough). They are numbered after `last`, or after the head.
+pub(in crate::sync) async fn alerts(
     tx: &impl ConnectionTrait,
     alerts: impl Iterator<Item = &Alert>,
+    repeat: chrono::Duration,
     clock: &Clock,
     now: Time,
     last: Option<i64>,
@@ -100,6 +103,10 @@ pub(super) async fn alerts(
     for alert in alerts {
         merged.entry(alert.key()).and_modify(|(_, count)| *count += 1).or_insert((alert, 1));
     }
+    if merged.is_empty() {
+        return Ok(Vec::new());
+    }
+    let told = told_since(tx, merged.keys(), repeat, now).await?;
     let mut rows = Rows::new(&ALERT);
     for (key, (alert, count)) in &merged {
         let Alert { kind, level, subject, text } = alert;
@@ -111,15 +118,13 @@ pub(super) async fn alerts(
             subject.as_str().into(),
             text.as_str().into(),
             Cell::Int(*count),
+            (!told.contains(key)).then_some(now).into(),
         ]);
     }
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let written = Stmt::new(
+    Stmt::new(
         tx,
-        "insert into alerts (id, key, kind, level, subject, text, count, first_at, last_at)
-            select id, key, kind, level, subject, text, count, ",
+        "insert into alerts (id, key, kind, level, subject, text, count, told_at, first_at, last_at)
+            select id, key, kind, level, subject, text, count, told_at, ",
     )
     .val(now)
     .sql(", ")
@@ -128,24 +133,46 @@ pub(super) async fn alerts(
     .rows(rows)
     .sql(
         " where true on conflict (key) do update set count = alerts.count + excluded.count, text = excluded.text,
-            last_at = excluded.last_at returning key, count",
+            last_at = excluded.last_at, told_at = coalesce(excluded.told_at, alerts.told_at)",
     )
-    .all(tx)
+    .exec(tx)
     .await?;
+    merged.retain(|key, _| !told.contains(key));
+    if merged.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut seq = match last {
         Some(seq) => seq,
         None => crate::sync::load::head(tx).await?,
     };
-    let mut messages = Vec::new();
-    for row in &written {
-        let (key, count): (String, i64) = (row.try_get("", "key")?, row.try_get("", "count")?);
-        if let Some((alert, _)) = merged.get(&key).filter(|(_, given)| *given == count) {
-            seq += 1;
-            let payload = json!({"key": key, "kind": alert.kind, "level": alert.level, "text": alert.text});
-            messages.push(super::admin_message(seq, "alert.raised", &alert.subject, payload, &key));
-        }
-    }
-    Ok(messages)
+    let message = |(key, (alert, _)): (String, (&Alert, i64))| {
+        seq += 1;
+        let payload = json!({"key": key, "kind": alert.kind, "level": alert.level, "text": alert.text});
+        super::admin_message(seq, "alert.raised", &alert.subject, payload, &key)
+    };
+    Ok(merged.into_iter().map(message).collect())
+}
+
+/// Those of the keys of which people were told within `repeat`; where that is zero, ever.
+async fn told_since(
+    tx: &impl ConnectionTrait,
+    keys: impl Iterator<Item = &String>,
+    repeat: chrono::Duration,
+    now: Time,
+) -> Result<HashSet<String>, DbErr> {
+    let rows = Stmt::new(tx, "select a.key from ")
+        .rows(Rows::keys(keys))
+        .sql(" join alerts a on a.key = r.k where a.told_at > ")
+        .val(told_before(repeat, now))
+        .all(tx)
+        .await?;
+    rows.iter().map(|row| row.try_get("", "key")).collect()
+}
+
+/// An alert that was last told at this moment or before is told again.
+pub(in crate::sync) fn told_before(repeat: chrono::Duration, now: Time) -> Time {
+    let before_all = from_millis(0).unwrap_or(now);
+    if repeat.is_zero() { before_all } else { now.checked_sub_signed(repeat).unwrap_or(before_all) }
 }
 
 pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Time) -> Result<(), DbErr> {

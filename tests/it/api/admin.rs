@@ -191,6 +191,7 @@ async fn conflicts_and_alerts_are_listed() {
         assert_eq!(column(&alerts, "subject"), ["user_cat", "user_bob"], "latest first");
         assert_eq!(column(&alerts, "kind"), ["conflict.email"; 2]);
         assert_eq!((&alerts["data"][0]["count"], &alerts["data"][0]["level"]), (&json!(1), &json!("warning")));
+        assert_eq!(alerts["data"][0]["told_at"], alerts["data"][0]["first_at"]);
         // Bob leaves the address to Ada.
         server.sync("msg_bob2", &person("user_bob", 2, json!({}))).await;
         for (query, found) in [

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod chat;
 pub(crate) mod dump;
 pub(crate) mod issuer;
 pub(crate) mod meili;
@@ -7,6 +8,8 @@ pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod services;
+pub(crate) mod smtp;
 pub(crate) mod tables;
+pub(crate) mod tls;
 pub(crate) mod world;
 pub(crate) mod ws;

@@ -31,11 +31,14 @@ pub(crate) fn config(overrides: &[(&str, String)]) -> Config {
 /// Every database that is there: SQLite always, Postgres where `tests/run` started one.
 pub(crate) async fn worlds(overrides: &[(&str, String)]) -> Vec<World> {
     let mut worlds = vec![sqlite(overrides).await];
-    if let Some(postgres) = services::postgres() {
-        let url = postgres.url().to_owned();
-        worlds.push(World::open("postgres", &url, overrides, Box::new(postgres)).await);
-    }
+    worlds.extend(postgres(overrides).await);
     worlds
+}
+
+pub(crate) async fn postgres(overrides: &[(&str, String)]) -> Option<World> {
+    let postgres = services::postgres()?;
+    let url = postgres.url().to_owned();
+    Some(World::open("postgres", &url, overrides, Box::new(postgres)).await)
 }
 
 pub(crate) async fn sqlite(overrides: &[(&str, String)]) -> World {
