@@ -25,7 +25,11 @@ use crate::{
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink},
     sync::worker::Worker,
     telemetry::exporter::Exporter,
-    upkeep,
+    upkeep::{
+        Upkeep, conflicts,
+        erase::Erasing,
+        retention::{Pace, Retention},
+    },
     wake::Signals,
 };
 
@@ -153,6 +157,30 @@ impl App {
         }
     }
 
+    /// The timers of this process.
+    pub fn upkeep(&self) -> Upkeep {
+        let retention = Retention {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            config: self.config.retention.clone(),
+            pace: Pace::of(&self.db),
+            owner: uuid::Uuid::new_v4().simple().to_string(),
+        };
+        Upkeep {
+            db: self.db.clone(),
+            signals: self.signals.clone(),
+            clock: self.clock.clone(),
+            config: self.config.upkeep.clone(),
+            retention,
+            erasing: Erasing {
+                eraser: self.eraser(),
+                after: self.config.deletion.erase_after,
+                owner: uuid::Uuid::new_v4().simple().to_string(),
+            },
+            conflicts: conflicts::Rules { grace: self.config.conflicts.grace, repeat: self.config.alerts.repeat },
+        }
+    }
+
     /// Starts the tasks of these roles and listens.
     ///
     /// # Errors
@@ -180,14 +208,7 @@ impl App {
             self.begin_channels().await?;
         }
         tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
-        tasks.spawn(upkeep::run(
-            self.db.clone(),
-            self.signals.clone(),
-            self.clock.clone(),
-            config.upkeep.clone(),
-            upkeep::conflicts::Rules { grace: config.conflicts.grace, repeat: config.alerts.repeat },
-            shutdown.clone(),
-        ));
+        tasks.spawn(self.upkeep().run(shutdown.clone()));
         tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));

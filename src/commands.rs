@@ -1,10 +1,12 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 usage.
 
+mod audit;
 mod config;
 mod conflicts;
 mod dead_letters;
 mod deletions;
 mod dev;
+mod epoch;
 mod erase;
 mod fixtures;
 mod inbox;
@@ -54,12 +56,16 @@ enum Command {
     Erase(erase::Args),
     /// Give somebody who returned under a new Clerk id their stable id back
     Relink(relink::Args),
+    /// Who changed what, the latest first
+    Audit(audit::Args),
     /// Changes that a sink refused for good
     DeadLetters(dead_letters::Args),
     /// Build search and cache anew from the database
     Reindex(reindex::Args),
     /// Plan stored events again
     Replay(replay::Args),
+    /// Name the numbering of the changes anew, after a backup was restored
+    Epoch(epoch::Args),
     /// Bring the tables up to date, or say what is missing
     Migrate(migrate::Args),
     /// Show the effective configuration, secrets masked
@@ -84,9 +90,11 @@ impl Cli {
             Command::Deletions(args) => deletions::run(args, config).await,
             Command::Erase(args) => erase::run(args, config).await,
             Command::Relink(args) => relink::run(args, config).await,
+            Command::Audit(args) => audit::run(args, config).await,
             Command::DeadLetters(args) => dead_letters::run(args, config).await,
             Command::Reindex(args) => reindex::run(args, config).await,
             Command::Replay(args) => replay::run(args, config).await,
+            Command::Epoch(args) => epoch::run(args, config).await,
             Command::Migrate(args) => migrate::run(args, config).await,
             Command::Config => Ok(config::run(&config)),
         }

@@ -2,8 +2,9 @@
 //! carry many rows at once.
 //!
 //! Invariants:
-//! - Every write to identity tables or to the outbox happens in a transaction opened by [`Db::begin_commit`],
+//! - Every write to identity tables, and every row that the outbox gets, is of a transaction opened by [`Db::begin_commit`],
 //!   which holds the commit lock first. Hence one writer at a time, and outbox rows visible in the order of their numbers.
+//!   (Old rows leave it without the lock; the upkeep says why.)
 //! - A statement's text depends on nothing but the database's kind, so each is prepared once a connection.
 
 mod connect;
@@ -29,8 +30,8 @@ const COMMIT_LOCK: i64 = 0x636c_6572_6b73_796e;
 pub struct Db {
     /// For writing. On SQLite one connection, so writers queue here instead of failing with "database is locked".
     pub write: DatabaseConnection,
-    /// For writing what a crash may lose, because only work is repeated then: claims, leases, cursors, wake-ups, our own
-    /// search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
+    /// For writing what a crash may lose, because only work is repeated then: claims, leases, cursors, wake-ups, what
+    /// retention removes, our own search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
     /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
     pub lazy: DatabaseConnection,
     /// For reading.

@@ -2,14 +2,20 @@
 //! Made once, by whichever replica comes first.
 
 use sea_orm::DbErr;
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::db::{Db, Stmt};
+use crate::{
+    audit,
+    clock::Time,
+    db::{Db, Stmt},
+};
 
 /// The rows of `meta`.
 #[derive(Debug, Clone)]
 pub struct Meta {
-    /// Changes when seqs start anew (a restored backup, a new database): resuming across epochs is a `reset`.
+    /// Another one for every numbering of the change feed: that of a new database, or of a restored backup
+    /// ([`renew`]). Resuming across epochs is a `reset`. A process keeps the one that it read when it started.
     pub epoch: String,
     /// Key of the HMAC of deleted persons' addresses.
     pub hash_key: Vec<u8>,
@@ -26,6 +32,21 @@ impl Meta {
         let hash_key = get_or_make(db, "hash_key", key).await?.into_bytes();
         Ok(Self { epoch, hash_key })
     }
+}
+
+/// Writes a new epoch, and that an operator did so; answers the old one and the new one.
+///
+/// # Errors
+/// What the database says.
+pub async fn renew(db: &Db, now: Time) -> Result<(String, String), DbErr> {
+    let old = Meta::load(db).await?.epoch;
+    let new = Uuid::new_v4().simple().to_string();
+    let tx = db.begin().await?;
+    let update = Stmt::new(&tx, "update meta set value = ").val(new.as_str());
+    update.sql(" where key = 'epoch'").exec(&tx).await?;
+    audit::operator(&tx, "epoch.renewed", "epoch", json!({"epoch": [old, new]}), None, now).await?;
+    tx.commit().await?;
+    Ok((old, new))
 }
 
 async fn get_or_make(db: &Db, key: &str, value: String) -> Result<String, DbErr> {

@@ -5,6 +5,12 @@ use sea_orm::entity::prelude::*;
 /// The condition of the index `inbox_states`, in its own words: by them SQLite knows that the index answers a question.
 pub const PARKED: &str = "state in ('rejected', 'conflict', 'waiting', 'held', 'dead', 'discarded')";
 
+/// The condition of the index `inbox_settled`: nothing more becomes of these by itself.
+pub const SETTLED: &str = "state in ('done', 'skipped', 'discarded')";
+
+/// The condition of the index `inbox_bodies`: bodies that nobody needs any more.
+pub const SPENT: &str = "body is not null and state in ('done', 'skipped')";
+
 /// The durable receipt of one delivery, with what became of it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbox")]

@@ -11,6 +11,7 @@ pub mod email_addresses;
 pub mod federated_identities;
 mod id;
 pub mod inbox;
+pub mod leases;
 pub mod meta;
 pub mod organization_memberships;
 pub mod organizations;

@@ -15,6 +15,7 @@ mod m20261121_000008_oversight_lists;
 mod m20261121_000009_organizations;
 mod m20261121_000010_rules;
 mod m20261121_000011_alerts;
+mod m20261121_000012_retention;
 mod m20261121_000014_search_pending;
 mod m20261121_000015_erasure;
 mod step;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_organizations::STEP),
             Box::new(m20261121_000010_rules::STEP),
             Box::new(m20261121_000011_alerts::STEP),
+            Box::new(m20261121_000012_retention::STEP),
             Box::new(m20261121_000014_search_pending::STEP),
             Box::new(m20261121_000015_erasure::STEP),
         ]

@@ -1,6 +1,7 @@
 //! `/v1/admin`: what operators look at and do. The admin token only.
 
 mod alerts;
+mod audit;
 mod conflicts;
 mod deletions;
 mod events;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/v1/admin/deletions/{id}/cancel", post(deletions::cancel))
         .route("/v1/admin/relink", post(deletions::relink))
         .route("/v1/admin/alerts", get(alerts::list))
+        .route("/v1/admin/audit", get(audit::list))
         .route("/v1/admin/stats", get(stats::show))
 }
 

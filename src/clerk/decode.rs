@@ -14,7 +14,12 @@ use crate::{
     },
 };
 
-use super::{fields::replace_nul, membership, organization, user};
+use super::{
+    fields::replace_nul,
+    membership, organization,
+    private::{BODY_EMPTIED, keeps_body},
+    user,
+};
 
 const NO_TIME: &str = "malformed: neither data.updated_at nor timestamp is a time";
 
@@ -31,6 +36,13 @@ pub struct Stored {
     /// The subject as the receiver read it, and Clerk's id of the object: all that is kept of a session.
     pub subject: Option<String>,
     pub object_id: Option<String>,
+}
+
+impl Stored {
+    /// Whether its body is gone. It is not to be planned again then: nothing tells what it said.
+    pub fn is_emptied(&self) -> bool {
+        self.body.is_none() && keeps_body(&self.event_type)
+    }
 }
 
 /// Decodes and validates. `instance` is the configured instance, if one is; events of others are refused.
@@ -69,7 +81,7 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
 }
 
 fn data(stored: &Stored) -> Result<Map<String, Value>, &'static str> {
-    let body = stored.body.as_deref().ok_or("malformed: the body is no longer stored")?;
+    let body = stored.body.as_deref().ok_or(BODY_EMPTIED)?;
     let mut envelope: Value = serde_json::from_slice(body).map_err(|_| "malformed: a number beyond all numbers")?;
     // Only an escape can bring U+0000 into a JSON text.
     if body.windows(6).any(|window| window == br"\u0000") {

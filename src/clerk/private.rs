@@ -12,6 +12,9 @@ const METADATA: [&str; 3] = ["public_metadata", "private_metadata", "unsafe_meta
 /// that no rule reads. Only id, type and subject are kept.
 const BODILESS: [&str; 5] = ["email.", "sms.", "session.", "organizationInvitation.", "waitlistEntry."];
 
+/// What is said of an event whose body is needed and was emptied.
+pub const BODY_EMPTIED: &str = "body emptied by retention or erasure";
+
 /// Whether a body of this type is stored.
 pub fn keeps_body(event_type: &str) -> bool {
     !BODILESS.iter().any(|prefix| event_type.starts_with(prefix))

@@ -98,8 +98,7 @@ fn parse(word: &str) -> anyhow::Result<State> {
 }
 
 async fn show(app: &App, id: &str) -> anyhow::Result<()> {
-    let mut row = list::find(&app.db, id).await?.with_context(|| format!("{id}: there is no such event"))?.to_json();
-    row.insert("body".into(), list::masked_body(&app.db, id).await?);
+    let row = list::show(&app.db, id).await?.with_context(|| format!("{id}: there is no such event"))?;
     println!("{}", serde_json::to_string_pretty(&row)?);
     Ok(())
 }

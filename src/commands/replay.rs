@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
+    clerk::private::BODY_EMPTIED,
     clock::{Clock, Time},
     config::Config,
     domain::State,
@@ -93,6 +94,12 @@ async fn dry_run(app: &App, selection: &Selection, as_json: bool) -> anyhow::Res
     while let Some(page) = replay::page(&app.db, selection, after, PAGE).await? {
         after = page.last;
         let found = replay::dry_run(&app.db, page, &app.policy, &app.clock, app.instance()).await?;
+        for id in &found.emptied {
+            match as_json {
+                true => println!("{}", json!({"id": id, "left_out": BODY_EMPTIED})),
+                false => println!("{id:<40} left out: {BODY_EMPTIED}"),
+            }
+        }
         for (id, outcome) in &found.outcomes {
             let (state, what, reason) = (outcome.state.as_str(), outcome.outcome, outcome.reason.as_deref());
             match as_json {
@@ -113,20 +120,25 @@ async fn dry_run(app: &App, selection: &Selection, as_json: bool) -> anyhow::Res
 }
 
 async fn replay(app: &App, selection: &Selection, how: &How) -> anyhow::Result<bool> {
-    let (mut after, mut total) = (0, 0);
+    let (mut after, mut total, mut emptied) = (0, 0, 0);
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     let mut subjects: BTreeSet<String> = BTreeSet::new();
     while let Some(page) = replay::page(&app.db, selection, after, PAGE).await? {
         after = page.last;
-        total += replay::requeue(&app.db, &page, app.clock.now()).await?;
+        emptied += page.emptied().count();
+        // Whoever is concerned is loaded anew, whether or not the event can be planned again.
+        subjects.extend(
+            page.rows
+                .iter()
+                .filter(|row| row.is_emptied())
+                .filter_map(|row| told(&row.event_type, row.subject.clone())),
+        );
+        let seqs = replay::requeue(&app.db, &page, app.clock.now()).await?;
+        total += seqs.len();
         app.worker().drain().await?;
-        let seqs: Vec<i64> = page.rows.iter().map(|row| row.seq).collect();
         for row in settled(app, &seqs).await? {
             *counts.entry(format!("{}/{}", row.state, row.outcome.unwrap_or_default())).or_default() += 1;
-            subjects.extend(
-                row.subject
-                    .filter(|_| row.event_type.starts_with("user.") || row.event_type.starts_with("organization")),
-            );
+            subjects.extend(told(&row.event_type, row.subject));
         }
     }
     let mut resynced = 0;
@@ -137,13 +149,23 @@ async fn replay(app: &App, selection: &Selection, how: &How) -> anyhow::Result<b
         }
     }
     match how.json {
-        true => println!("{}", json!({"replayed": total, "outcomes": counts, "resynced": resynced})),
+        true => {
+            println!("{}", json!({"replayed": total, "outcomes": counts, "resynced": resynced, "left_out": emptied}))
+        }
         false => {
             println!("{total} events replayed, {resynced} subjects resynced");
+            if emptied > 0 {
+                println!("{emptied} left out: {BODY_EMPTIED}; what they ended as stands");
+            }
             counts.iter().for_each(|(what, n)| println!("{n:>8}  {what}"));
         }
     }
     Ok(counts.keys().all(|what| !what.starts_with("dead/")))
+}
+
+/// The subject, if its type is one that caches and search know.
+fn told(event_type: &str, subject: Option<String>) -> Option<String> {
+    subject.filter(|_| event_type.starts_with("user.") || event_type.starts_with("organization"))
 }
 
 /// The rows once nobody is working on them: a running server may have taken some of them.

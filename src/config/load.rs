@@ -1,7 +1,7 @@
 //! Layers: compiled-in defaults, then `--config FILE`, then the environment (short names first,
 //! `CLERK_SYNC__SECTION__KEY` over them).
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
@@ -46,6 +46,9 @@ pub(super) const SHORT_NAMES: [(&str, &str); 17] = [
     ("HOST", "server.host"),
     ("PORT", "server.port"),
 ];
+
+/// Svix tries a delivery for 28 hours; what failed is sent again by hand days later.
+const RECEIPTS_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Reads the layers. `environment` is the process's, or a test's own.
 ///
@@ -108,6 +111,14 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
+    }
+    let receipts = config.retention.receipts;
+    if !receipts.is_zero() && receipts < RECEIPTS_MIN {
+        return key(
+            "retention.receipts",
+            "is shorter than a delivery may be sent again, and would be taken for a new one",
+            "Use at least 7d, or 0s for never.",
+        );
     }
     let gateway = &config.gateway;
     for (name, value) in [

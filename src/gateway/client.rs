@@ -20,12 +20,19 @@ use super::{
     watch::Watch,
 };
 
-/// A frame on its way to a client.
+/// What is on its way to a client.
 #[derive(Debug)]
 pub(super) struct Live {
     /// The subscription it was meant for; one that has ended since wants it no more.
     pub(super) subscription: u64,
-    pub(super) frame: Arc<Frame>,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    Frame(Arc<Frame>),
+    /// Rows up to this one were trimmed before this process had read them.
+    Lost(i64),
 }
 
 /// What hub and session share of a client.

@@ -5,6 +5,7 @@
 //! - A row is written as text once a topic, however many follow it.
 //! - What a row takes from somebody is noted before any newer row is handed over.
 //! - The hub never waits for a client for long: a queue that stays full ends its client, who can resume.
+//! - What the process itself has missed, its clients are told to load anew (`reset`).
 
 use std::{
     collections::HashMap,
@@ -18,11 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Time,
-    outbox::{feed::Entry, tail::Follower},
+    outbox::{
+        feed::Entry,
+        tail::{Follower, Next},
+    },
 };
 
 use super::{
-    client::{Client, Live},
+    client::{Client, Live, What},
     notices::notice,
     protocol::{End, Told},
     rights::{Loss, loss},
@@ -139,12 +143,15 @@ impl Hub {
     pub(super) async fn run(&self, mut follower: Follower, shutdown: CancellationToken) {
         let mut patience = Patience::new();
         loop {
-            let entry = tokio::select! {
-                entry = follower.next() => entry,
+            let next = tokio::select! {
+                next = follower.next() => next,
                 () = shutdown.cancelled() => return,
             };
-            let Some(entry) = entry else { return };
-            let full = self.deliver(&entry);
+            let full = match next {
+                Some(Next::Row(entry)) => self.deliver(&entry),
+                Some(Next::Lost(upto)) => self.lose(upto),
+                None => return,
+            };
             if !full.is_empty() {
                 make_room(full, &mut patience).await;
             }
@@ -161,15 +168,20 @@ impl Hub {
         inner.note(entry.seq, loss.as_ref().filter(|loss| !loss.of.is_place()));
         for topic in reached(entry) {
             let Some(seats) = inner.topics.get(&*topic) else { continue };
-            let frame = Arc::new(Frame::new(entry, &topic, &self.list_fields));
-            for seat in seats.values() {
-                let live = Live { subscription: seat.subscription, frame: frame.clone() };
-                if let Err(TrySendError::Full(live)) = seat.client.queue.try_send(live) {
-                    full.push((seat.client.clone(), live));
-                }
-            }
+            let frame = What::Frame(Arc::new(Frame::new(entry, &topic, &self.list_fields)));
+            seats.values().for_each(|seat| seat.hand(&frame, &mut full));
         }
         inner.note(entry.seq, loss.as_ref().filter(|loss| loss.of.is_place()));
+        full
+    }
+
+    /// Tells everybody that rows up to `upto` were trimmed unread. Answers those whose queues are full.
+    fn lose(&self, upto: i64) -> Vec<(Arc<Client>, Live)> {
+        let mut full = Vec::new();
+        let mut inner = self.lock();
+        inner.at = upto;
+        let lost = What::Lost(upto);
+        inner.topics.values().flat_map(HashMap::values).for_each(|seat| seat.hand(&lost, &mut full));
         full
     }
 
@@ -185,6 +197,15 @@ impl Inner {
         let Some(Loss { words, of }) = loss else { return };
         for (word, watches) in words.iter().filter_map(|word| self.watches.get_key_value(&**word)) {
             watches.values().for_each(|watch| watch.note(seq, *of, word));
+        }
+    }
+}
+
+impl Seat {
+    fn hand(&self, what: &What, full: &mut Vec<(Arc<Client>, Live)>) {
+        let live = Live { subscription: self.subscription, what: what.clone() };
+        if let Err(TrySendError::Full(live)) = self.client.queue.try_send(live) {
+            full.push((self.client.clone(), live));
         }
     }
 }

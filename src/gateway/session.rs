@@ -23,7 +23,7 @@ use crate::telemetry::metrics;
 use super::{
     Gateway, Place,
     auth::{self, Claim, Identity},
-    client::{Client, Live, Member},
+    client::{Client, Live, Member, What},
     protocol::{End, Said, Told},
     rate::Rate,
     resume::Arrived,
@@ -232,15 +232,31 @@ impl Session {
     /// Writes the live frames that have gathered.
     pub(super) async fn pass_on(&mut self) -> Result<(), End> {
         let mut oldest = None;
-        for Live { subscription, frame } in std::mem::take(&mut self.batch) {
+        for Live { subscription, what } in std::mem::take(&mut self.batch) {
             self.give_up_lost().await?;
-            if self.member.watched().and_then(|watch| watch.barred()).is_some_and(|barred| frame.seq > barred) {
-                return Err(End::Unauthenticated);
+            let seq = match &what {
+                What::Frame(frame) => frame.seq,
+                What::Lost(upto) => *upto,
+            };
+            if let Some(watch) = self.member.watched() {
+                if watch.barred().is_some_and(|barred| seq > barred) {
+                    return Err(End::Unauthenticated);
+                }
+                // What was taken from somebody in rows that are gone is not known: they come again, and are judged anew.
+                if matches!(what, What::Lost(_)) {
+                    return Err(End::Slow);
+                }
             }
             let wanted = self.subscriptions.iter_mut().find(|known| known.id == subscription);
-            if !wanted.is_some_and(|subscription| subscription.take(frame.seq)) {
-                continue;
-            }
+            let Some(wanted) = wanted else { continue };
+            let frame = match what {
+                What::Frame(frame) if wanted.take(frame.seq) => frame,
+                What::Lost(upto) if wanted.misses(upto) => {
+                    self.reset(subscription).await?;
+                    continue;
+                }
+                What::Frame(_) | What::Lost(_) => continue,
+            };
             oldest.get_or_insert(frame.created_at);
             self.wire.feed(frame.event.clone()).await?;
             if let Some(notice) = &frame.notice {

@@ -53,6 +53,11 @@ impl Subscription {
         after.max(self.floor) >= self.from
     }
 
+    /// Whether the client lacks rows up to `upto`, if there were any.
+    pub(super) fn misses(&self, upto: i64) -> bool {
+        self.sent < upto
+    }
+
     /// The client has everything up to `after`.
     pub(super) fn has(&mut self, after: i64) {
         self.sent = self.sent.max(after);
@@ -132,6 +137,7 @@ mod tests {
     fn what_a_client_says_it_has_is_not_sent() {
         let mut users = users(0, 10);
         users.has(12);
+        assert!(users.misses(13) && !users.misses(12));
         assert_eq!(sends(&mut users, 11..=14), [13, 14]);
     }
 

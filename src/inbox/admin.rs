@@ -8,6 +8,7 @@ use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 use serde_json::json;
 
 use crate::{
+    audit,
     clerk::private::keeps_body,
     clock::Time,
     db::{Db, Stmt},
@@ -48,8 +49,9 @@ pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> 
         return Err(AdminError::Condition("The event is being worked on; look again in a moment."));
     }
     if !row.has_body && keeps_body(&row.event_type) {
+        // Planned without what it said it would end as something that it is not.
         return Err(AdminError::Condition(
-            "The event's body is no longer stored; fetch the person from Clerk instead.",
+            "The event cannot be planned again: body emptied by retention or erasure. The end that it had stands.",
         ));
     }
     Stmt::new(
@@ -62,7 +64,7 @@ pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> 
     .val(row.seq)
     .exec(&tx)
     .await?;
-    audit(&tx, "event.retried", svix_id, &row, State::Pending, now).await?;
+    note(&tx, "event.retried", svix_id, &row, State::Pending, now).await?;
     Ok(tx.commit().await?)
 }
 
@@ -94,7 +96,7 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     .await?;
     let close = Stmt::new(&tx, "update conflicts set state = 'resolved', resolved_at = ").val(now);
     close.sql(" where state = 'open' and svix_id = ").val(svix_id).exec(&tx).await?;
-    audit(&tx, "event.discarded", svix_id, &row, State::Discarded, now).await?;
+    note(&tx, "event.discarded", svix_id, &row, State::Discarded, now).await?;
     Ok(tx.commit().await?)
 }
 
@@ -108,7 +110,7 @@ async fn find(tx: &DatabaseTransaction, svix_id: &str) -> Result<Row, AdminError
         .ok_or(AdminError::Missing)
 }
 
-async fn audit(
+async fn note(
     tx: &DatabaseTransaction,
     action: &str,
     svix_id: &str,
@@ -116,18 +118,6 @@ async fn audit(
     state: State,
     now: Time,
 ) -> Result<(), DbErr> {
-    Stmt::new(tx, "insert into audit_log (actor, action, subject, diff, correlation_id, at) values ('operator', ")
-        .val(action)
-        .sql(", ")
-        .val(row.subject.as_deref().unwrap_or(svix_id))
-        .sql(", ")
-        .val(json!({"state": [row.state, state.as_str()]}))
-        .sql(", ")
-        .val(svix_id)
-        .sql(", ")
-        .val(now)
-        .sql(")")
-        .exec(tx)
-        .await
-        .map(drop)
+    let subject = row.subject.as_deref().unwrap_or(svix_id);
+    audit::operator(tx, action, subject, json!({"state": [row.state, state.as_str()]}), Some(svix_id), now).await
 }

@@ -6,7 +6,7 @@ use sea_orm::{DbErr, FromQueryResult};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    clerk::private::mask,
+    clerk::private::{BODY_EMPTIED, keeps_body, mask},
     clock::{Time, rfc3339},
     db::{Db, Stmt},
     domain::State,
@@ -78,7 +78,7 @@ pub async fn page(
 ) -> Result<(Vec<Receipt>, Option<i64>), DbErr> {
     let before = match before {
         Some(before) => before,
-        None => newest(db).await?.saturating_add(1),
+        None => newest_below(db, i64::MAX).await?.unwrap_or(0).saturating_add(1),
     };
     let floor = if filter.is_cheap() { 0 } else { before.saturating_sub(window).max(0) };
     let mut select = Stmt::new(&db.read, "select ").sql(COLUMNS).sql(" from inbox where seq < ").val(before);
@@ -108,15 +108,16 @@ pub async fn page(
     rows.truncate(limit);
     let next = match rows.last() {
         Some(last) if more => Some(last.seq),
-        // seqs start at 1.
-        _ => (floor > 1).then_some(floor),
+        // On from the next that there is: what was removed in between is not looked through.
+        _ if floor > 1 => newest_below(db, floor).await?.map(|seq| seq + 1),
+        _ => None,
     };
     Ok((rows, next))
 }
 
-async fn newest(db: &Db) -> Result<i64, DbErr> {
-    let rows = Stmt::new(&db.read, "select coalesce(max(seq), 0) as newest from inbox").all(&db.read).await?;
-    rows.first().map_or(Ok(0), |row| row.try_get("", "newest"))
+async fn newest_below(db: &Db, seq: i64) -> Result<Option<i64>, DbErr> {
+    let rows = Stmt::new(&db.read, "select max(seq) as newest from inbox where seq < ").val(seq).all(&db.read).await?;
+    rows.first().map_or(Ok(None), |row| row.try_get("", "newest"))
 }
 
 /// One receipt.
@@ -128,16 +129,23 @@ pub async fn find(db: &Db, svix_id: &str) -> Result<Option<Receipt>, DbErr> {
     select.one_as(&db.read).await
 }
 
-/// A receipt's body for people to look at, private metadata masked; null where none is stored or can be read.
+/// One receipt with its body for people to look at: private metadata masked, null where none is stored or can be read;
+/// `body_note` says so where it was emptied.
 ///
 /// # Errors
 /// What the database says.
-pub async fn masked_body(db: &Db, svix_id: &str) -> Result<Value, DbErr> {
+pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Map<String, Value>>, DbErr> {
+    let Some(receipt) = find(db, svix_id).await? else { return Ok(None) };
     let rows = Stmt::new(&db.read, "select body from inbox where svix_id = ").val(svix_id).all(&db.read).await?;
-    let body: Option<Vec<u8>> = rows.first().map_or(Ok(None), |row| row.try_get("", "body"))?;
-    let mut body: Value = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+    let stored: Option<Vec<u8>> = rows.first().map_or(Ok(None), |row| row.try_get("", "body"))?;
+    let mut row = receipt.to_json();
+    if stored.is_none() && keeps_body(&receipt.event_type) {
+        row.insert("body_note".into(), BODY_EMPTIED.into());
+    }
+    let mut body: Value = stored.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
     mask(&mut body);
-    Ok(body)
+    row.insert("body".into(), body);
+    Ok(Some(row))
 }
 
 impl Receipt {

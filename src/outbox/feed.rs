@@ -42,6 +42,19 @@ pub async fn read(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result<V
     select.sql(" order by seq limit ").val(i64::from(limit)).all_as(db).await
 }
 
+/// The same for whoever follows the feed: and the seq up to which rows after `after` were trimmed before they were read,
+/// if any were.
+///
+/// # Errors
+/// What the database says.
+pub async fn follow(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result<(Vec<Entry>, Option<i64>), DbErr> {
+    let entries = read(db, after, limit).await?;
+    let next = entries.first().map_or(after, |first| first.seq - 1);
+    // A hole alone is no loss. What was trimmed after the page was read was read.
+    let lost = next > after && bounds(db).await?.0 > after + 1;
+    Ok((entries, lost.then_some(next)))
+}
+
 /// The same of these topics only (a name may stand twice). Others are passed over in the database, so that a caller
 /// who may see few of them is not sent through pages of nothing.
 ///

@@ -188,7 +188,14 @@ impl Relay {
     async fn step<S: Sink>(&self, sink: &S) -> Result<Step, DbErr> {
         let name = sink.name();
         let Some(cursor) = self.lease(sink).await? else { return Ok(Step::NotOurs) };
-        let entries = feed::read(&self.db.read, cursor.seq, self.config.batch).await?;
+        let (entries, lost) = feed::follow(&self.db.read, cursor.seq, self.config.batch).await?;
+        if lost.is_some() {
+            // One that is new: retention waits for every cursor there is.
+            tracing::warn!(
+                sink = name,
+                "older changes are not kept any more; run `clerk-sync reindex` to fill this sink"
+            );
+        }
         let Some(last) = entries.last() else { return Ok(Step::Nothing) };
         let started = Instant::now();
         let result = tokio::select! {

@@ -3,7 +3,8 @@
 //!
 //! Invariants: a follower sees every row above the head at which it began, once, in order. One that falls behind
 //! by more than the buffer reads the rows it missed from the database, so it delays no other and nothing grows.
-//! Errors of the database are waited out; a row is never passed over.
+//! Errors of the database are waited out; a row is never passed over but where it was trimmed before it was read (a
+//! process that stood still for longer than `retention.outbox`), and then the follower is told ([`Next::Lost`]).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,6 +19,16 @@ use crate::{config, db::Db, inbox::retry::backoff, wake::Signals};
 
 use super::feed::{self, Entry};
 
+/// What a follower gets.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// The next row.
+    Row(Arc<Entry>),
+    /// Rows up to this one were trimmed unread; what comes next is above it. Whatever the follower keeps of the feed is
+    /// to be loaded anew.
+    Lost(i64),
+}
+
 /// The one reader of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tail {
@@ -25,7 +36,7 @@ pub struct Tail {
     signals: Signals,
     config: config::Tail,
     head: watch::Sender<i64>,
-    ring: broadcast::Sender<Arc<Entry>>,
+    ring: broadcast::Sender<Next>,
 }
 
 /// Reads the change feed from the head at which it was made.
@@ -34,11 +45,11 @@ pub struct Follower {
     name: &'static str,
     db: Db,
     config: config::Tail,
-    ring: broadcast::Receiver<Arc<Entry>>,
+    ring: broadcast::Receiver<Next>,
     /// The last row that was handed out.
     at: i64,
     /// Rows that the ring no longer had, already read again.
-    missed: VecDeque<Arc<Entry>>,
+    missed: VecDeque<Next>,
     /// Whether rows above those in `missed` may be gone from the ring.
     behind: bool,
 }
@@ -103,13 +114,16 @@ impl Tail {
     /// Reads one page; answers whether there may be more.
     async fn advance(&self) -> Result<bool, DbErr> {
         let head = *self.head.borrow();
-        let page = feed::read(&self.db.read, head, self.config.batch).await?;
+        let (page, lost) = feed::follow(&self.db.read, head, self.config.batch).await?;
         let full = page.len() >= self.config.batch as usize;
-        for entry in page {
-            // Before the row is sent, see `follow`.
-            self.head.send_replace(entry.seq);
+        if let Some(upto) = lost {
+            tracing::warn!(from = head + 1, upto, "changes were trimmed before this process had read them");
+        }
+        for next in following(page, lost) {
+            // Before it is sent, see `follow`.
+            self.head.send_replace(next.seq());
             // Nobody follows: nobody misses it.
-            let _ = self.ring.send(Arc::new(entry));
+            let _ = self.ring.send(next);
         }
         Ok(full)
     }
@@ -121,14 +135,14 @@ impl Follower {
         self.at
     }
 
-    /// The next row; `None` when the tail is gone. Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Arc<Entry>> {
+    /// What comes next; `None` when the tail is gone. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Next> {
         loop {
-            while let Some(entry) = self.missed.pop_front() {
-                // Rows of the ring and rows read again overlap.
-                if entry.seq > self.at {
-                    self.at = entry.seq;
-                    return Some(entry);
+            while let Some(next) = self.missed.pop_front() {
+                // What comes by the ring and what was read again overlap.
+                if next.seq() > self.at {
+                    self.at = next.seq();
+                    return Some(next);
                 }
             }
             if self.behind {
@@ -136,7 +150,7 @@ impl Follower {
                 continue;
             }
             match self.ring.recv().await {
-                Ok(entry) => self.missed.push_back(entry),
+                Ok(next) => self.missed.push_back(next),
                 Err(RecvError::Lagged(rows)) => {
                     tracing::debug!(follower = self.name, rows, "behind the change feed; reading the rows again");
                     self.behind = true;
@@ -151,10 +165,10 @@ impl Follower {
     async fn read_again(&mut self) {
         let mut failures = 0;
         loop {
-            match feed::read(&self.db.read, self.at, self.config.batch).await {
-                Ok(page) => {
+            match feed::follow(&self.db.read, self.at, self.config.batch).await {
+                Ok((page, lost)) => {
                     self.behind = page.len() >= self.config.batch as usize;
-                    self.missed.extend(page.into_iter().map(Arc::new));
+                    self.missed.extend(following(page, lost));
                     return;
                 }
                 Err(error) => {
@@ -166,4 +180,19 @@ impl Follower {
             }
         }
     }
+}
+
+impl Next {
+    /// Everything up to here is behind whoever got this.
+    fn seq(&self) -> i64 {
+        match self {
+            Self::Row(entry) => entry.seq,
+            Self::Lost(upto) => *upto,
+        }
+    }
+}
+
+/// A page as followers get it.
+fn following(page: Vec<Entry>, lost: Option<i64>) -> impl Iterator<Item = Next> {
+    lost.into_iter().map(Next::Lost).chain(page.into_iter().map(|entry| Next::Row(Arc::new(entry))))
 }

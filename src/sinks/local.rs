@@ -9,7 +9,7 @@ use crate::{
     outbox::{
         feed::Entry,
         relay::{Sink as _, Transient},
-        tail::Follower,
+        tail::{Follower, Next},
     },
 };
 
@@ -22,12 +22,13 @@ const BATCH: usize = 256;
 pub async fn follow(sink: CacheSink, mut follower: Follower, shutdown: CancellationToken) {
     let work = async {
         while let Some(first) = follower.next().await {
-            let mut batch = vec![first];
+            let mut batch = Vec::new();
+            take(&sink, first, &mut batch).await;
             // What is there already; a future that is dropped loses nothing.
             while batch.len() < BATCH
                 && let Ok(Some(next)) = tokio::time::timeout(Duration::ZERO, follower.next()).await
             {
-                batch.push(next);
+                take(&sink, next, &mut batch).await;
             }
             deliver(&sink, batch).await;
         }
@@ -35,6 +36,19 @@ pub async fn follow(sink: CacheSink, mut follower: Follower, shutdown: Cancellat
     tokio::select! {
         () = work => {}
         () = shutdown.cancelled() => {}
+    }
+}
+
+/// Who changed in what is lost nobody knows any more: everybody is loaded anew when they are asked for.
+async fn take(sink: &CacheSink, next: Next, batch: &mut Vec<Arc<Entry>>) {
+    match next {
+        Next::Row(entry) => batch.push(entry),
+        Next::Lost(_) => {
+            batch.clear();
+            if let Err(error) = sink.cache.clear().await {
+                tracing::warn!(sink = sink.name(), %error, "the cache cannot be emptied; it is right again once its entries expire");
+            }
+        }
     }
 }
 

@@ -8,13 +8,13 @@ use crate::{
     backends::search::SearchError,
     clock::Clock,
     db::{Db, Stmt},
-    outbox::{cursor, relay::Sink},
+    outbox::{cursor, feed, relay::Sink},
     sync::load::{accounts, head},
 };
 
 use super::search::{SearchSink, doc};
 
-/// A rebuild failed; the old index still stands.
+/// A rebuild failed; the old index still stands (after `Trimmed` the new one, which lacks what changed meanwhile).
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ReindexError {
@@ -22,6 +22,8 @@ pub enum ReindexError {
     Database(#[from] DbErr),
     #[error("the search index: {0}")]
     Search(#[from] SearchError),
+    #[error("changes made during the rebuild are not kept any more (retention.outbox): run it again")]
+    Trimmed,
 }
 
 /// People a page.
@@ -57,6 +59,10 @@ pub async fn search(
     rebuild.finish().await?;
     cursor::ensure(&sink.db, sink.name(), clock.now()).await?;
     cursor::set_back(&sink.db, sink.name(), before, clock.now()).await?;
+    // After the cursor is back: from here on retention waits for it.
+    if feed::bounds(&sink.db.read).await?.0 > before + 1 {
+        return Err(ReindexError::Trimmed);
+    }
     Ok((total, refused))
 }
 

@@ -1,5 +1,7 @@
 //! Replay: stored events are planned again. Nothing is different from the first time, so what a replay finds to do is
 //! what was missing: rules that did not exist yet, switches that were thrown, rows that were lost.
+//!
+//! Events whose bodies retention or an erasure has emptied are left out: nothing tells what they said, and they keep the end they had.
 
 use std::collections::BTreeSet;
 
@@ -63,29 +65,44 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
     Ok(rows.last().map(|row| row.seq).map(|last| Page { rows, last }))
 }
 
-/// Sets a page's rows back to `pending`, for the loop to plan again. Answers how many.
+impl Page {
+    /// The svix-ids of those whose bodies are emptied.
+    pub fn emptied(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter(|row| row.is_emptied()).map(|row| row.svix_id.as_str())
+    }
+}
+
+/// Sets a page's rows back to `pending`, for the loop to plan again; answers which. Neither those that are running nor
+/// those whose bodies are emptied, even if they were so only since the page was read.
 ///
 /// # Errors
 /// What the database says.
-pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<u64, DbErr> {
-    let mut rows = Rows::new(&[Col("seq", Type::Int)]);
-    page.rows.iter().for_each(|row| rows.push(vec![Cell::Int(row.seq)]));
-    Stmt::new(
+pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<Vec<i64>, DbErr> {
+    let mut rows = Rows::new(&[Col("seq", Type::Int), Col("bodiless", Type::Bool)]);
+    let kept = page.rows.iter().filter(|row| !row.is_emptied());
+    kept.for_each(|row| rows.push(vec![Cell::Int(row.seq), Cell::Bool(row.body.is_none())]));
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let requeued = Stmt::new(
         &db.write,
         "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
             attempts = 0, finished_at = null, available_at = ",
     )
     .val(now)
-    .sql(" where state <> 'running' and seq in (select seq from ")
+    .sql(" from ")
     .rows(rows)
-    .sql(")")
-    .exec(&db.write)
-    .await
+    .sql(" where inbox.state <> 'running' and inbox.seq = r.seq and (inbox.body is not null or r.bodiless) returning inbox.seq")
+    .all(&db.write)
+    .await?;
+    requeued.iter().map(|row| row.try_get("", "seq")).collect()
 }
 
 /// What a replay would do: each event's end, and each subject's changed fields.
 #[derive(Debug, Default)]
 pub struct DryRun {
+    /// svix-ids of events that would be left out, because their bodies are emptied.
+    pub emptied: Vec<String>,
     /// (svix-id, end).
     pub outcomes: Vec<(String, Outcome)>,
     /// (Subject, field to `[before, after]`, private metadata masked).
@@ -103,7 +120,9 @@ pub async fn dry_run(
     clock: &Clock,
     instance: Option<&str>,
 ) -> Result<DryRun, DbErr> {
-    let events: Vec<Event> = page.rows.into_iter().map(|row| decode(row, instance)).collect();
+    let emptied = page.emptied().map(str::to_owned).collect();
+    let kept = page.rows.into_iter().filter(|row| !row.is_emptied());
+    let events: Vec<Event> = kept.map(|row| decode(row, instance)).collect();
     let tx = db.begin_commit().await?;
     let now = clock.now();
     let world = load::world(&tx, &events.iter().collect::<Vec<_>>(), policy, now).await?;
@@ -114,6 +133,7 @@ pub async fn dry_run(
     };
     Ok(DryRun {
         diffs: diffs(&planned),
+        emptied,
         outcomes: planned.outcomes.into_iter().map(|(seq, outcome)| (id(seq), outcome)).collect(),
     })
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod changes;
 mod metrics;
 mod organizations;

@@ -2,13 +2,19 @@
 
 use std::process::{Command, Output};
 
+use clerk_sync::{
+    app::{App, Role},
+    clock::Clock,
+};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::support::{
     people::{user, with},
     process::{Process, SECRET, free_port, post},
     services,
-    world::{World, sqlite},
+    world::{World, sqlite, worlds},
+    ws::Client,
 };
 
 fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -81,7 +87,7 @@ async fn replay_says_what_it_would_do_and_does_it() {
     assert!(masked.contains("unchanged") && !masked.contains("markprivate"), "{masked}");
 
     let done = lines(&run(&world, &["replay", "--state", "rejected", "--json"], &allowed));
-    assert_eq!(done, [json!({"replayed": 1, "outcomes": {"done/created": 1}, "resynced": 0})]);
+    assert_eq!(done, [json!({"replayed": 1, "outcomes": {"done/created": 1}, "resynced": 0, "left_out": 0})]);
     let feed = clerk_sync::outbox::feed::read(&world.app.db.read, 0, 50).await.unwrap();
     let again = lines(&run(&world, &["replay", "--all", "--effects", "all", "--json"], &allowed));
     assert_eq!(again[0]["resynced"], 2);
@@ -91,6 +97,73 @@ async fn replay_says_what_it_would_do_and_does_it() {
     assert_eq!(rows, [("user.updated", "state", json!([])), ("user.updated", "state", json!([]))]);
     let usage = run(&world, &["replay"], &[]);
     assert_eq!(usage.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn replay_says_what_it_leaves_out() {
+    let world = story().await;
+    let before = world.inbox("msg_ada").await;
+    world.app.db.write.execute_unprepared("update inbox set body = null where svix_id = 'msg_ada'").await.unwrap();
+    let dry = text(&run(&world, &["replay", "--all", "--dry-run"], &[]));
+    let of = |id: &str| dry.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(of("msg_ada").ends_with("left out: body emptied by retention or erasure"), "{dry}");
+    assert!(of("msg_eve").contains("entry.require_name"), "{dry}");
+    let dry = lines(&run(&world, &["replay", "--all", "--dry-run", "--json"], &[]));
+    assert!(dry.contains(&json!({"id": "msg_ada", "left_out": "body emptied by retention or erasure"})), "{dry:?}");
+    let done = lines(&run(&world, &["replay", "--all", "--json"], &[]));
+    assert_eq!((&done[0]["replayed"], &done[0]["left_out"]), (&json!(2), &json!(1)));
+    assert_eq!(done[0]["outcomes"], json!({"rejected/rejected": 1, "skipped/ignored": 1}), "only what was planned");
+    assert_eq!(world.inbox("msg_ada").await, entity::inbox::Model { body: None, ..before });
+    assert!(text(&run(&world, &["replay", "--all"], &[])).contains("1 left out: body emptied by retention or erasure"));
+    let retried = run(&world, &["inbox", "retry", "msg_ada"], &[]);
+    assert_eq!(retried.status.code(), Some(1));
+    assert!(complaint(&retried).contains("body emptied by retention or erasure"), "{}", complaint(&retried));
+    assert!(text(&run(&world, &["inbox", "show", "msg_ada"], &[])).contains("body emptied by retention or erasure"));
+}
+
+#[tokio::test]
+async fn audit_lists_who_changed_what() {
+    let world = story().await;
+    world.deliver("msg_ada2", &with(user("ada", 2), "first_name", json!("Augusta"))).await;
+    world.drain().await;
+    assert!(run(&world, &["inbox", "discard", "msg_eve"], &[]).status.success());
+    let all = lines(&run(&world, &["audit", "--json"], &[]));
+    let what = |row: &Value| format!("{} {} {}", row["actor"], row["action"], row["subject"]).replace('"', "");
+    let (ada, eve) = ("clerk user.updated user_ada", "operator event.discarded user_eve");
+    assert_eq!(all.iter().map(what).collect::<Vec<_>>(), [eve, ada, ada], "the latest first");
+    assert_eq!(lines(&run(&world, &["audit", "--limit", "1", "--json"], &[])), all[..1]);
+    let about = text(&run(&world, &["audit", "--subject", "user_ada"], &[]));
+    assert_eq!(about.lines().count(), 2);
+    assert!(about.lines().next().unwrap().ends_with("msg_ada2  display_name, first_name, private_metadata"), "{about}");
+    assert!(!about.contains("markprivate"), "{about}");
+    assert!(text(&run(&world, &["audit", "--subject", "user_none"], &[])).is_empty());
+}
+
+#[tokio::test]
+async fn a_new_epoch_is_told_by_whoever_starts_after_it() {
+    for world in worlds(&[("api.admin_token", "t0ken".into())]).await {
+        let old = world.app.meta.clone();
+        world.deliver("msg_ada", &user("ada", 1)).await;
+        world.drain().await;
+        let done = run(&world, &["epoch", "renew"], &[]);
+        assert!(done.status.success(), "{}", complaint(&done));
+        let app = App::connect((*world.app.config).clone(), Clock::system(), false).await.unwrap();
+        assert_ne!(app.meta.epoch, old.epoch, "{}", world.name);
+        assert_eq!(app.meta.hash_key, old.hash_key, "who was deleted is known by it");
+        let said = text(&done);
+        assert!(said.contains(&old.epoch) && said.contains(&app.meta.epoch), "{said}");
+        let trail = lines(&run(&world, &["audit", "--subject", "epoch", "--json"], &[]));
+        assert_eq!(trail[0]["diff"], json!({"epoch": [old.epoch, app.meta.epoch]}));
+        // A client that has followed the old numbering loads everything anew.
+        let running = app.clone().start(&Role::ALL.into()).await.unwrap();
+        let mut client = Client::open(running.addr, &[], None).await.unwrap();
+        assert_eq!(client.auth("t0ken").await["epoch"], json!(app.meta.epoch));
+        client.subscribe(&["users"], json!({"after": 1, "epoch": old.epoch})).await;
+        assert_eq!(client.frame().await, json!({"type": "reset", "topic": "users", "seq": 1}), "{}", world.name);
+        client.subscribe(&["users"], json!({"after": 1, "epoch": app.meta.epoch})).await;
+        assert!(client.rest().await.is_empty());
+        assert!(running.stop().await);
+    }
 }
 
 #[tokio::test]
@@ -138,6 +211,7 @@ async fn serve_refuses_to_start_and_names_the_key() {
         (vec![good, ("CLERK_SYNC__ALERTS__MAIL_TO", "a@example.com"), ("SMTP_URL", "http://t0psecret")], "smtp.url"),
         (vec![good, ("CLERK_SYNC__SYNC__BATHC", "5")], "bathc"),
         (vec![good, ("CLERK_SYNC__SYNC__LEASE", "soon")], "sync.lease"),
+        (vec![good, ("CLERK_SYNC__RETENTION__RECEIPTS", "6d")], "retention.receipts"),
     ] {
         let output = run_on(&url, &["serve"], &environment);
         assert_eq!(output.status.code(), Some(1), "{environment:?}");

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
-const ORDER: [&[&str]; 12] = [
+const ORDER: [&[&str]; 13] = [
     &["clock"],
     &["config", "domain"],
     &["clerk"],
     &["db", "telemetry"],
+    &["audit"],
     &["wake", "meta", "access"],
     &["backends"],
     &["inbox", "outbox"],

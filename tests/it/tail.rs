@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use clerk_sync::{
     db::{Db, Stmt},
-    outbox::tail::{Follower, Tail},
+    outbox::{
+        feed::Entry,
+        tail::{Follower, Next, Tail},
+    },
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -31,11 +34,19 @@ async fn append(db: &Db, seqs: std::ops::RangeInclusive<i64>) {
     tx.commit().await.unwrap();
 }
 
+/// What comes next, which is a row; nothing, where nothing comes.
+fn row(next: Option<Next>) -> Option<Arc<Entry>> {
+    next.map(|next| match next {
+        Next::Row(entry) => entry,
+        Next::Lost(upto) => panic!("rows up to {upto} were trimmed"),
+    })
+}
+
 async fn take(follower: &mut Follower, count: usize) -> Vec<i64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
         let next = timeout(Duration::from_secs(20), follower.next()).await.expect("nothing comes");
-        seqs.push(next.unwrap().seq);
+        seqs.push(row(next).unwrap().seq);
     }
     seqs
 }
@@ -135,7 +146,7 @@ async fn a_follower_may_be_asked_and_left_at_any_moment() {
         let mut seen: Vec<Arc<_>> = Vec::new();
         while seen.len() < 200 {
             let patience = Duration::from_micros(fastrand::u64(0..400));
-            seen.extend(timeout(patience, follower.next()).await.ok().flatten());
+            seen.extend(row(timeout(patience, follower.next()).await.ok().flatten()));
         }
         assert_eq!(seen.iter().map(|entry| entry.seq).collect::<Vec<_>>(), range(1..=200), "{}", world.name);
         stop.cancel();

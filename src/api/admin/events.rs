@@ -46,8 +46,7 @@ pub(super) async fn show(
     _: Admin,
     Segment(svix_id): Segment,
 ) -> Result<Json<Value>, Problem> {
-    let mut row = list::find(&state.db, &svix_id).await?.ok_or_else(Problem::missing)?.to_json();
-    row.insert("body".into(), list::masked_body(&state.db, &svix_id).await?);
+    let row = list::show(&state.db, &svix_id).await?.ok_or_else(Problem::missing)?;
     Ok(Json(row.into()))
 }
 

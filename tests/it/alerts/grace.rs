@@ -6,7 +6,7 @@ use clerk_sync::{
     clock::Clock,
     config,
     upkeep::{
-        self,
+        Upkeep,
         conflicts::{Rules, tell},
     },
 };
@@ -133,8 +133,8 @@ async fn upkeep_tells_and_wakes() {
         let stop = CancellationToken::new();
         let every = config::Upkeep { every: Duration::from_secs(3_600) };
         let rules = Rules { grace: Duration::ZERO, ..RULES };
-        let (db, signals, clock) = (app.db.clone(), app.signals.clone(), app.clock.clone());
-        let upkeep = tokio::spawn(upkeep::run(db, signals, clock, every, rules, stop.clone()));
+        let upkeep = Upkeep { config: every, conflicts: rules, ..app.upkeep() };
+        let upkeep = tokio::spawn(upkeep.run(stop.clone()));
         let started = std::time::Instant::now();
         waiter.wait(Duration::from_secs(30)).await;
         assert!(started.elapsed() < Duration::from_secs(20), "{}: woken", world.name);

@@ -18,7 +18,7 @@ use crate::support::{
 
 const READ: [&str; 5] =
     ["/v1/users", "/v1/users/user_ada", "/v1/users/nobody", "/v1/search/users?q=ada", "/v1/changes"];
-const ADMINS: [(&str, &str); 8] = [
+const ADMINS: [(&str, &str); 9] = [
     ("GET", "/v1/admin/events"),
     ("GET", "/v1/admin/events/msg_ada"),
     ("GET", "/v1/admin/events/msg_none"),
@@ -26,6 +26,7 @@ const ADMINS: [(&str, &str); 8] = [
     ("POST", "/v1/admin/events/msg_none/discard"),
     ("GET", "/v1/admin/conflicts"),
     ("GET", "/v1/admin/alerts"),
+    ("GET", "/v1/admin/audit"),
     ("GET", "/v1/admin/stats"),
 ];
 
