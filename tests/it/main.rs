@@ -13,6 +13,7 @@ mod house;
 mod operators;
 mod payloads;
 mod privacy;
+mod rules;
 mod scale;
 mod scenarios;
 mod search;
