@@ -9,6 +9,7 @@ mod commands;
 mod endurance;
 mod erasure;
 mod gateway;
+mod histories;
 mod house;
 mod operators;
 mod payloads;

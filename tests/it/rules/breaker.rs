@@ -77,8 +77,7 @@ async fn entity_held(world: &World) -> Vec<String> {
         .await
 }
 
-/// In whatever order a long storm arrives, about as many go through a window as the breaker allows: no window that
-/// begins or ends with a deletion has more than that, so none at all has more than twice as many.
+/// In whatever order a long storm arrives: no window anywhere has more than the breaker allows.
 #[tokio::test]
 async fn a_storm_longer_than_the_window_is_let_through_window_by_window() {
     let keys = [("deletion.breaker.max", "20".into()), ("deletion.breaker.window", "1m".into())];
@@ -94,8 +93,8 @@ async fn a_storm_longer_than_the_window_is_let_through_window_by_window() {
         let within =
             |from: clerk_sync::clock::Time| times.iter().filter(|at| **at >= from && **at < from + window).count();
         let most = times.iter().map(|at| within(*at)).max().unwrap();
-        assert!((20..40).contains(&most), "{}: {most} within a minute", world.name);
-        assert!((150..400).contains(&times.len()), "{}: {} went", world.name, times.len());
+        assert_eq!(most, 20, "{}: within a minute", world.name);
+        assert!((100..=200).contains(&times.len()), "{}: {} went", world.name, times.len());
     }
 }
 

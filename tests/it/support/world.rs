@@ -82,6 +82,13 @@ impl World {
         self.receiver.accept(receipt).await.unwrap()
     }
 
+    /// Another replica over the same database, with keys of its own.
+    pub(crate) async fn replica(&self, overrides: &[(&str, String)]) -> App {
+        let mut config = config(overrides);
+        config.database = self.app.config.database.clone();
+        App::connect(config, self.app.clock.clone(), false).await.unwrap()
+    }
+
     /// Runs what is due until nothing is.
     pub(crate) async fn drain(&self) -> usize {
         self.app.worker().drain().await.unwrap()
