@@ -2,8 +2,8 @@
 
 pub(crate) mod chat;
 pub(crate) mod dump;
-pub(crate) mod issuer;
 pub(crate) mod history;
+pub(crate) mod issuer;
 pub(crate) mod meili;
 pub(crate) mod organizations;
 pub(crate) mod people;
