@@ -10,6 +10,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub parent: String,
     pub since: DateTimeUtc,
+    pub woken_to: i64,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

@@ -18,6 +18,7 @@ mod m20261121_000011_alerts;
 mod m20261121_000012_retention;
 mod m20261121_000014_search_pending;
 mod m20261121_000015_erasure;
+mod m20261121_000018_wakes;
 mod step;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000012_retention::STEP),
             Box::new(m20261121_000014_search_pending::STEP),
             Box::new(m20261121_000015_erasure::STEP),
+            Box::new(m20261121_000018_wakes::STEP),
         ]
     }
 }

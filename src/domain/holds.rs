@@ -1,6 +1,8 @@
 //! **Holds**: deletions of people that wait for an operator, because they would leave an organisation without its only
 //! administrator (policy `hold`), or because there are more of them than the breaker allows.
 
+use std::ops::Bound;
+
 use super::{Event, owners, plan::Fold, policy::SoleAdmin};
 
 /// Why the deletion of a live person is to wait; `None`: it is not.
@@ -20,13 +22,19 @@ pub(super) fn reason(fold: &Fold<'_>, event: &Event, clerk_id: &str) -> Option<S
     })
 }
 
-/// The most deletions in a window that begins or ends with this one, whatever the order in which they came.
+/// The most deletions in any window into which this one falls, whatever the order in which they came.
 fn deletions_near(fold: &Fold<'_>, event: &Event) -> u32 {
-    let at = event.occurred_at.unwrap_or(fold.now);
-    let (before, after) = fold.world.deletions.get(&at).copied().unwrap_or_default();
-    let window = fold.policy.breaker_window;
-    let earlier = fold.buried.iter().filter(|other| **other <= at && **other > at - window).count();
-    let later = fold.buried.iter().filter(|other| **other >= at && **other < at + window).count();
-    let sum = |known: u32, new: usize| known.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
-    sum(before, earlier).max(sum(after, later))
+    let (at, window) = (event.occurred_at.unwrap_or(fold.now), fold.policy.breaker_window);
+    let near = || fold.world.deletions.range((Bound::Excluded(at - window), Bound::Excluded(at + window)));
+    let (mut inside, mut most) = (0, 0);
+    let mut first = near().peekable();
+    // Windows that end at each of them, and at this one.
+    for (end, count) in near() {
+        inside += count;
+        while let Some((_, out)) = first.next_if(|(start, _)| **start <= (*end).max(at) - window) {
+            inside -= out;
+        }
+        most = most.max(inside);
+    }
+    most
 }

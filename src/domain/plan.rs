@@ -82,7 +82,6 @@ pub fn plan<'a>(
         drafts: Vec::new(),
         identities: BTreeSet::new(),
         unsettled: BTreeSet::new(),
-        buried: Vec::new(),
     };
     for event in events {
         let outcome = fold.judge(event);
@@ -108,8 +107,6 @@ pub(super) struct Fold<'a> {
     pub(super) identities: BTreeSet<Identity>,
     /// Organisations whose owner is to be settled.
     pub(super) unsettled: BTreeSet<String>,
-    /// When the deletions carry to have happened that this batch applied.
-    pub(super) buried: Vec<Time>,
 }
 
 impl Fold<'_> {

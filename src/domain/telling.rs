@@ -146,12 +146,18 @@ impl Fold<'_> {
         }
         let told: BTreeSet<String> = self.drafts.iter().map(|draft| draft.message.subject.clone()).collect();
         for (pair, changed, clerk_id) in changes {
-            if told.contains(&pair.to_string()) {
-                continue;
-            }
-            let event = self.echo_of(&clerk_id);
-            if let Some(row) = self.world.member(&pair).cloned() {
+            let Some(row) = self.world.member(&pair).cloned() else { continue };
+            let subject = pair.to_string();
+            if !told.contains(&subject) {
+                let event = self.echo_of(&clerk_id);
+                // Nothing in the row changes but its `rev`: what readers find there is no older than what they are told.
+                self.put_member(row.clone());
                 self.tell_member(&event, "membership.updated", row, changed);
+            } else if let Some(message) =
+                self.last_about(&subject).filter(|message| message.event == "membership.updated")
+            {
+                let missing: Vec<String> = changed.into_iter().filter(|name| !message.changed.contains(name)).collect();
+                message.changed.extend(missing);
             }
         }
     }
@@ -203,7 +209,15 @@ impl Fold<'_> {
                     }
                 }
                 About::Member(row) => {
-                    let now = self.world.member(&row.shown.pair).filter(|_| is_last).cloned();
+                    let mut now = self.world.member(&row.shown.pair).cloned();
+                    // The first message about a membership is its joining, also where it is not the last.
+                    if let Some(now) = now.as_mut().filter(|now| now.joined_seq == 0)
+                        && now.shown.clerk_id == row.shown.clerk_id
+                    {
+                        now.joined_seq = message.seq;
+                        self.world.put_member(now.clone());
+                    }
+                    let now = now.filter(|_| is_last);
                     let present = now.is_some();
                     let mut row = now.unwrap_or(*row);
                     row.rev = message.seq;

@@ -88,11 +88,11 @@ fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> 
 
 /// A deletion: wins always, is final; but one that would do harm waits for an operator.
 pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
-    if !fold.world.facts(id).deleted && fold.world.live(id).is_some() {
-        if let Some(reason) = holds::reason(fold, event, id) {
-            return hold(fold, event, id, reason);
-        }
-        fold.buried.push(event.occurred_at.unwrap_or(fold.now));
+    if !fold.world.facts(id).deleted
+        && fold.world.live(id).is_some()
+        && let Some(reason) = holds::reason(fold, event, id)
+    {
+        return hold(fold, event, id, reason);
     }
     let facts = fold.world.facts(id);
     let first = !facts.deleted;
@@ -100,6 +100,9 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
     let deleted_at = facts.deleted_at;
     if !new {
         return Outcome::done("unchanged");
+    }
+    if first {
+        *fold.world.deletions.entry(event.occurred_at.unwrap_or(fold.now)).or_default() += 1;
     }
     fold.note_facts(Kind::User, id);
     let before = fold.world.account(id).cloned();

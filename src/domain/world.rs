@@ -47,8 +47,8 @@ pub struct World {
     pub decisions: Decisions,
     /// Deleted persons in whose rows an address stood whose hash is still kept: digest, then Clerk ids.
     pub departed: HashMap<String, BTreeSet<String>>,
-    /// Deletions of people around a moment: how many within the breaker's window up to it, and from it on.
-    pub deletions: HashMap<Time, (u32, u32)>,
+    /// How many deletions of people, by the time that they carry: those within the breaker's window of the batch's own.
+    pub deletions: BTreeMap<Time, u32>,
     by_address: HashMap<String, BTreeSet<String>>,
     by_identity: HashMap<Identity, BTreeSet<String>>,
     organizations: HashMap<String, (Facts, Option<Org>)>,

@@ -35,6 +35,11 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy
     }
     facts(tx, &mut world, &subjects, &touched).await?;
     let mut others = touched.parents();
+    // Whose session ended: for the topic of theirs.
+    others.extend(events.iter().filter_map(|event| match &event.change {
+        Change::SessionEnded { clerk_id, .. } => Some(clerk_id.clone()),
+        _ => None,
+    }));
     if !subjects.is_empty() {
         people(tx, &mut world, &subjects).await?;
         words::conflicts(tx, &mut world, &subjects).await?;

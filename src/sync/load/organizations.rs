@@ -238,7 +238,9 @@ async fn seniors(
                 (select x.id from organization_memberships x where ",
         )
         .sql(of)
-        .sql(" order by x.clerk_created_at, x.clerk_id limit ")
+        // Byte by byte, as the rule compares them, whatever the database's collation.
+        .sql(" order by x.clerk_created_at, x.clerk_id")
+        .dialect(" collate \"C\" limit ", " limit ")
         .val(enough)
         .dialect(") m", ")")
         .sql(" join users u on u.id = m.user_id where o.clerk_id = r.k")

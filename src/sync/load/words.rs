@@ -99,8 +99,7 @@ pub(super) async fn departed(
     Ok(())
 }
 
-/// For the breaker: how many deletions fell into the windows that end and begin with those of the batch. Counted no
-/// further than the breaker looks.
+/// For the breaker: when people were deleted, as far from the deletions of the batch as its window reaches.
 pub(super) async fn deletions(
     tx: &impl ConnectionTrait,
     world: &mut World,
@@ -108,39 +107,37 @@ pub(super) async fn deletions(
     policy: &Policy,
     now: Time,
 ) -> Result<(), DbErr> {
-    const WINDOW: [Col; 3] = [Col("moment", Type::Time), Col("first", Type::Time), Col("last", Type::Time)];
+    const SPAN: [Col; 2] = [Col("first", Type::Time), Col("last", Type::Time)];
     if policy.breaker_max == 0 || !policy.holds {
         return Ok(());
     }
     let deletions = events.iter().filter(|event| matches!(event.change, Change::UserDeleted { .. }));
     let moments: BTreeSet<Time> = deletions.map(|event| event.occurred_at.unwrap_or(now)).collect();
-    if moments.is_empty() {
+    let mut spans: Vec<(Time, Time)> = Vec::new();
+    for at in moments {
+        let (first, last) = (at - policy.breaker_window, at + policy.breaker_window);
+        match spans.last_mut() {
+            // Spans that meet are one, so that nothing is counted twice.
+            Some(span) if first < span.1 => span.1 = last,
+            _ => spans.push((first, last)),
+        }
+    }
+    if spans.is_empty() {
         return Ok(());
     }
-    let window = policy.breaker_window;
-    let mut rows = Rows::new(&WINDOW);
-    moments.iter().for_each(|at| rows.push([*at, *at - window, *at + window].map(Cell::Time).to_vec()));
-    let limit = i64::from(policy.breaker_max);
-    let found = Stmt::new(
-        tx,
-        "select r.moment, (select count(*) from (select 1 from subjects where kind = 'user'
-            and deleted_at > r.first and deleted_at <= r.moment limit ",
-    )
-    .val(limit)
-    .sql(
-        ") x) as earlier, (select count(*) from (select 1 from subjects where kind = 'user'
-            and deleted_at >= r.moment and deleted_at < r.last limit ",
-    )
-    .val(limit)
-    .sql(") x) as later from ")
-    .rows(rows)
-    .all(tx)
-    .await?;
+    let mut rows = Rows::new(&SPAN);
+    spans.into_iter().for_each(|(first, last)| rows.push(vec![Cell::Time(first), Cell::Time(last)]));
+    let found = Stmt::new(tx, "select s.deleted_at, count(*) as n from ")
+        .rows(rows)
+        .sql(
+            " join subjects s on s.deleted_at > r.first and s.deleted_at < r.last where s.kind = 'user'
+            group by s.deleted_at",
+        )
+        .all(tx)
+        .await?;
     for row in &found {
-        let (moment, earlier, later): (Time, i64, i64) =
-            (row.try_get("", "moment")?, row.try_get("", "earlier")?, row.try_get("", "later")?);
-        let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
-        world.deletions.insert(moment, (count(earlier), count(later)));
+        let (at, count): (Time, i64) = (row.try_get("", "deleted_at")?, row.try_get("", "n")?);
+        world.deletions.insert(at, u32::try_from(count).unwrap_or(u32::MAX));
     }
     Ok(())
 }

@@ -46,9 +46,8 @@ pub(super) async fn hard(tx: &impl ConnectionTrait, deleted: &[(Uuid, String)]) 
     // All at once; only where something refuses, by halves until the one that it refuses is alone.
     let mut todo: Vec<&[(Uuid, String)]> = vec![deleted];
     while let Some(some) = todo.pop().filter(|some| !some.is_empty()) {
-        let Some(error) = remove(tx, some).await? else { continue };
+        let Some(constraint) = remove(tx, some).await? else { continue };
         if let [(_, clerk_id)] = some {
-            let constraint = refusing_constraint(&error).unwrap_or_else(|| "a foreign key".to_owned());
             let text =
                 format!("the row of {clerk_id}, who was deleted, could not be removed: {constraint} refers to it");
             alerts.push(Alert { kind: "deletion.refused", level: "warning", subject: clerk_id.clone(), text });
@@ -60,12 +59,16 @@ pub(super) async fn hard(tx: &impl ConnectionTrait, deleted: &[(Uuid, String)]) 
     Ok(alerts)
 }
 
-/// Removes these rows or none; answers the refusal.
-async fn remove(tx: &impl ConnectionTrait, some: &[(Uuid, String)]) -> Result<Option<DbErr>, DbErr> {
+/// Removes these rows or none; answers the name of what refuses.
+async fn remove(tx: &impl ConnectionTrait, some: &[(Uuid, String)]) -> Result<Option<String>, DbErr> {
+    let is_postgres = tx.get_database_backend() == sea_orm::DbBackend::Postgres;
+    if !is_postgres && let Some(referring) = referring(tx, some).await? {
+        return Ok(Some(referring));
+    }
     let mut rows = Rows::new(&ID);
     some.iter().for_each(|(id, _)| rows.push(vec![Cell::Id(*id)]));
     tx.execute_unprepared("savepoint hard_delete").await?;
-    if tx.get_database_backend() == sea_orm::DbBackend::Postgres {
+    if is_postgres {
         // A constraint that waits for the commit would refuse the whole batch there.
         tx.execute_unprepared("set constraints all immediate").await?;
     }
@@ -77,8 +80,33 @@ async fn remove(tx: &impl ConnectionTrait, some: &[(Uuid, String)]) -> Result<Op
         Err(error) if is_data_error(&error) => {
             tx.execute_unprepared("rollback to savepoint hard_delete").await?;
             tx.execute_unprepared("release savepoint hard_delete").await?;
-            Ok(Some(error))
+            Ok(Some(refusing_constraint(&error).unwrap_or_else(|| "a foreign key".to_owned())))
         }
         Err(error) => Err(error),
     }
+}
+
+/// SQLite has no way to ask a foreign key before the commit that waits for it, and names none that refuses. So the
+/// application's own are looked through: the first `table.column` that refers to one of these rows and would not let go.
+async fn referring(tx: &impl ConnectionTrait, some: &[(Uuid, String)]) -> Result<Option<String>, DbErr> {
+    let keys = Stmt::new(
+        tx,
+        "select m.name as t, f.\"from\" as c, coalesce(f.\"to\", 'id') as k from sqlite_schema m
+            join pragma_foreign_key_list(m.name) f where m.type = 'table' and lower(f.\"table\") = 'users'
+            and f.on_delete in ('NO ACTION', 'RESTRICT')",
+    );
+    for key in keys.all(tx).await? {
+        let (table, column, to): (String, String, String) =
+            (key.try_get("", "t")?, key.try_get("", "c")?, key.try_get("", "k")?);
+        let ids = some.iter().map(|(id, clerk_id)| if to == "clerk_id" { clerk_id.clone() } else { id.to_string() });
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let refers = Stmt::new(tx, "select 1 from ")
+            .sql(&format!("{} where {} in (select k from ", quoted(&table), quoted(&column)))
+            .rows(Rows::keys(ids))
+            .sql(") limit 1");
+        if !refers.all(tx).await?.is_empty() {
+            return Ok(Some(format!("{table}.{column}")));
+        }
+    }
+    Ok(None)
 }

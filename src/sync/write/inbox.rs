@@ -123,12 +123,12 @@ pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: T
     }
     let waiting = wake_waiting(tx, Rows::keys(&wake.parents), now).await?;
     if waiting >= CHUNK.unsigned_abs() {
-        // More may wait than were woken: written down, and woken by and by.
+        // More may wait than were woken: written down, and woken by and by. A parent that goes is news to all of them.
         Stmt::new(tx, "insert into wakes (parent, since) select k, ")
             .val(now)
             .sql(" from ")
             .rows(Rows::keys(&wake.parents))
-            .sql(" where true on conflict (parent) do nothing")
+            .sql(" where true on conflict (parent) do update set woken_to = 0")
             .exec(tx)
             .await?;
     }
@@ -156,16 +156,45 @@ async fn wake_waiting(tx: &impl ConnectionTrait, parents: Rows, now: Time) -> Re
 
 /// Wakes some of those who wait for parents that more waited for than one transaction wakes. Answers how many.
 ///
+/// In the order of their numbers, each once: one that goes on waiting, for its other parent, must not be woken without end.
+///
 /// # Errors
 /// What the database says.
 pub(in crate::sync) async fn wake_more(db: &Db, now: Time) -> Result<u64, DbErr> {
-    let found = Stmt::new(&db.read, "select parent from wakes order by since, parent limit 1").all(&db.read).await?;
-    let Some(parent) = found.first().map(|row| row.try_get::<String>("", "parent")).transpose()? else { return Ok(0) };
-    let tx = db.begin().await?;
-    let woken = wake_waiting(&tx, Rows::keys([&parent]), now).await?;
-    if woken < CHUNK.unsigned_abs() {
-        Stmt::new(&tx, "delete from wakes where parent = ").val(parent.as_str()).exec(&tx).await?;
+    if Stmt::new(&db.read, "select 1 from wakes limit 1").all(&db.read).await?.is_empty() {
+        return Ok(0);
+    }
+    // Under the commit lock: no batch parks or wakes the same rows meanwhile.
+    let tx = db.begin_commit().await?;
+    let found: Option<entity::wakes::Model> =
+        Stmt::new(&tx, "select * from wakes order by since, parent limit 1").one_as(&tx).await?;
+    let Some(found) = found else { return Ok(0) };
+    let (parent, after) = (found.parent.as_str(), found.woken_to);
+    let woken = Stmt::new(&tx, PENDING)
+        .val(now)
+        .sql(" where seq in (select seq from (select seq from inbox where state = 'waiting' and awaits = ")
+        .val(parent)
+        .sql(" and seq > ")
+        .val(after)
+        .sql(" union select seq from inbox where state = 'waiting' and awaits_too = ")
+        .val(parent)
+        .sql(" and seq > ")
+        .val(after)
+        .sql(" order by seq limit ")
+        .val(CHUNK)
+        .sql(") w) returning seq")
+        .all(&tx)
+        .await?;
+    let seqs = woken.iter().map(|row| row.try_get::<i64>("", "seq")).collect::<Result<Vec<_>, _>>()?;
+    match seqs.iter().max() {
+        Some(last) if seqs.len() as u64 >= CHUNK.unsigned_abs() => {
+            let note = Stmt::new(&tx, "update wakes set woken_to = ").val(*last).sql(" where parent = ").val(parent);
+            note.exec(&tx).await?;
+        }
+        _ => {
+            Stmt::new(&tx, "delete from wakes where parent = ").val(parent).exec(&tx).await?;
+        }
     }
     tx.commit().await?;
-    Ok(woken)
+    Ok(seqs.len() as u64)
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod chat;
 pub(crate) mod dump;
+pub(crate) mod history;
 pub(crate) mod issuer;
 pub(crate) mod meili;
+pub(crate) mod organizations;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod server;

@@ -3,17 +3,48 @@
 use std::collections::BTreeMap;
 
 use entity::{
-    Id, email_addresses, federated_identities, roles, subjects, user_metadata, user_profiles, user_roles,
-    user_settings, users,
+    Id, email_addresses, federated_identities, organization_memberships, organizations, roles, subjects, user_metadata,
+    user_profiles, user_roles, user_settings, users,
 };
-use sea_orm::{DatabaseConnection, EntityTrait};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, EntityTrait};
 use serde_json::{Value, json};
+
+/// Every table that events fill, in an order in which they can be emptied.
+const FILLED: [&str; 21] = [
+    "organization_memberships",
+    "organizations",
+    "tombstone_addresses",
+    "user_roles",
+    "roles",
+    "user_profiles",
+    "user_settings",
+    "user_metadata",
+    "email_addresses",
+    "federated_identities",
+    "users",
+    "subjects",
+    "inbox",
+    "outbox",
+    "dead_letters",
+    "conflicts",
+    "conflict_decisions",
+    "alerts",
+    "audit_log",
+    "revoked_sessions",
+    "wakes",
+];
+
+/// Takes every row away that events have brought.
+pub(crate) async fn empty(db: &DatabaseConnection) {
+    let statements: String = FILLED.iter().map(|table| format!("delete from {table};")).collect();
+    db.execute_unprepared(&format!("begin;{statements}commit")).await.unwrap();
+}
 
 fn ms(time: Option<chrono::DateTime<chrono::Utc>>) -> Value {
     json!(time.map(|time| time.timestamp_millis()))
 }
 
-/// Every user with everything that hangs on it, by Clerk id; and every subject.
+/// Every user with everything that hangs on it, by Clerk id; every organisation and membership; and every subject.
 pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
     let users = users::Entity::find().all(db).await.unwrap();
     let ids: BTreeMap<Id, String> = users.iter().map(|user| (user.id, user.clerk_id.clone().unwrap())).collect();
@@ -89,5 +120,37 @@ pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
         facts.push(json!({"kind": s.kind, "key": s.key, "version": s.version, "entered": s.entered, "deleted": s.deleted, "deleted_at": ms(s.deleted_at)}));
     }
     facts.sort_by_key(|fact| fact["key"].as_str().unwrap().to_owned());
-    json!({"users": out.into_values().collect::<Vec<_>>(), "subjects": facts})
+    let (organizations, memberships) = organized(db, &ids).await;
+    json!({
+        "users": out.into_values().collect::<Vec<_>>(), "subjects": facts,
+        "organizations": organizations, "memberships": memberships,
+    })
+}
+
+/// Organisations by Clerk id, the owner by theirs; memberships by their pair.
+async fn organized(db: &DatabaseConnection, users: &BTreeMap<Id, String>) -> (Vec<Value>, Vec<Value>) {
+    let (mut names, mut out): (BTreeMap<Id, String>, BTreeMap<String, Value>) = Default::default();
+    for o in organizations::Entity::find().all(db).await.unwrap() {
+        let row = json!({
+            "clerk_id": o.clerk_id, "name": o.name, "slug": o.slug, "image_url": o.image_url,
+            "created_by": o.created_by, "owner": o.owner_id.map(|id| users[&id].clone()),
+            "members_count": o.members_count, "public_metadata": o.public_metadata,
+            "private_metadata": o.private_metadata, "status": o.status, "clerk_created_at": ms(o.clerk_created_at),
+            "clerk_updated_at": ms(o.clerk_updated_at), "deleted_at": ms(o.deleted_at), "version": o.version,
+        });
+        names.insert(o.id, o.clerk_id.clone());
+        out.insert(o.clerk_id, row);
+    }
+    let mut members: BTreeMap<String, Value> = BTreeMap::new();
+    for m in organization_memberships::Entity::find().all(db).await.unwrap() {
+        let (organization, user) = (&names[&m.organization_id], &users[&m.user_id]);
+        let key = format!("{organization}/{user}");
+        let row = json!({
+            "key": key, "organization": organization, "user": user, "clerk_id": m.clerk_id, "role": m.role,
+            "permissions": m.permissions, "clerk_created_at": ms(m.clerk_created_at),
+            "clerk_updated_at": ms(m.clerk_updated_at), "version": m.version,
+        });
+        members.insert(key, row);
+    }
+    (out.into_values().collect(), members.into_values().collect())
 }

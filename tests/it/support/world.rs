@@ -10,7 +10,7 @@ use clerk_sync::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{process::SECRET, services};
+use super::{process::SECRET, services, tables};
 
 /// One of the two databases, empty.
 pub(crate) struct World {
@@ -66,12 +66,27 @@ impl World {
         Self { name, app, receiver, stop, _keep: keep }
     }
 
+    /// Empties the tables and goes on under other keys: far cheaper than a new database.
+    pub(crate) async fn empty(&mut self, overrides: &[(&str, String)]) {
+        tables::empty(&self.app.db.write).await;
+        let url = self.app.config.database.url.expose().to_owned();
+        let keep = std::mem::replace(&mut self._keep, Box::new(()));
+        *self = Self::open(self.name, &url, overrides, keep).await;
+    }
+
     /// Stores a delivery as the receiver does once its signature is verified.
     pub(crate) async fn deliver(&self, id: &str, body: &Value) -> Accepted {
         let envelope = envelope::read(body.to_string().as_bytes()).unwrap();
         let receipt =
             Receipt { svix_id: id.to_owned(), envelope, received_at: self.app.clock.now(), traceparent: None };
         self.receiver.accept(receipt).await.unwrap()
+    }
+
+    /// Another replica over the same database, with keys of its own.
+    pub(crate) async fn replica(&self, overrides: &[(&str, String)]) -> App {
+        let mut config = config(overrides);
+        config.database = self.app.config.database.clone();
+        App::connect(config, self.app.clock.clone(), false).await.unwrap()
     }
 
     /// Runs what is due until nothing is.
