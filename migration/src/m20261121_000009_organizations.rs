@@ -43,10 +43,16 @@ pub(crate) const STEP: Step = Step {
             unique (organization_id, user_id)
         )",
         "create index organization_memberships_user on organization_memberships (user_id)",
-        // The owner of an organisation is the first of these: among its administrators, else among all.
-        "create index organization_memberships_first on organization_memberships (organization_id, clerk_created_at, clerk_id)",
-        "create index organization_memberships_role
+        // The owner of an organisation is the first of these: among its administrators, else among all. Ids are compared
+        // byte by byte, as the rule does.
+        "sqlite:create index organization_memberships_first
+            on organization_memberships (organization_id, clerk_created_at, clerk_id)",
+        "pg:create index organization_memberships_first
+            on organization_memberships (organization_id, clerk_created_at, clerk_id collate \"C\")",
+        "sqlite:create index organization_memberships_role
             on organization_memberships (organization_id, role, clerk_created_at, clerk_id)",
+        "pg:create index organization_memberships_role
+            on organization_memberships (organization_id, role, clerk_created_at, clerk_id collate \"C\")",
     ],
     down: &["drop table organization_memberships", "drop table organizations"],
 };

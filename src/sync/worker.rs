@@ -22,6 +22,9 @@ use super::{
     write::inbox::wake_more,
 };
 
+/// An event that was rescued more than this many times `sync.max_attempts` is not tried again.
+const LAST_CHANCES: i64 = 4;
+
 /// What the loop needs.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -114,9 +117,20 @@ impl Worker {
             batch.events.into_iter().partition(|(_, attempts)| *attempts < limit);
         let started = std::time::Instant::now();
         let mut done = process(&context, &batch.claim, due).await;
-        // Rescued too often: it may be what kills the process, so it is not tried again.
-        for (event, _) in &spent {
-            done.told |= bury(&context, &batch.claim, event, "attempts: failed too often", &mut done.outcomes).await;
+        // Rescued often: one of them may be what kills the process. Each is tried alone, in no order, so that whatever
+        // happens the others get through; only one that kills it again and again is put aside.
+        let mut spent = spent;
+        fastrand::shuffle(&mut spent);
+        for (event, attempts) in spent {
+            if attempts >= limit.saturating_mul(LAST_CHANCES) {
+                done.told |=
+                    bury(&context, &batch.claim, &event, "attempts: failed too often", &mut done.outcomes).await;
+                continue;
+            }
+            let alone = process(&context, &batch.claim, vec![(event, attempts)]).await;
+            done.told |= alone.told;
+            done.woken += alone.woken;
+            done.outcomes.extend(alone.outcomes);
         }
         metrics::stage("commit", started.elapsed());
         if done.told {

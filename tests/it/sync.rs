@@ -205,3 +205,30 @@ async fn a_large_batch_lands_whole() {
         assert_eq!(emails.len(), 600, "{}", world.name);
     }
 }
+
+/// Crashes count for every event of a claim, whichever was the cause: the others must not die of it.
+#[tokio::test]
+async fn an_event_that_was_rescued_often_is_tried_alone_before_it_is_put_aside() {
+    for world in worlds(&[]).await {
+        for name in ["ada", "ben", "cleo", "dora"] {
+            world.deliver(&format!("msg_{name}"), &user(name, 1)).await;
+        }
+        let db = &world.app.db.write;
+        for sql in [
+            "update inbox set attempts = 8 where svix_id = 'msg_ada'",
+            "update inbox set attempts = 31 where svix_id = 'msg_ben'",
+            "update inbox set attempts = 32 where svix_id = 'msg_cleo'",
+        ] {
+            db.execute_unprepared(sql).await.unwrap();
+        }
+        world.drain().await;
+        let ends: Vec<String> = {
+            let mut ends = Vec::new();
+            for name in ["ada", "ben", "cleo", "dora"] {
+                ends.push(world.inbox(&format!("msg_{name}")).await.state);
+            }
+            ends
+        };
+        assert_eq!(ends, ["done", "done", "dead", "done"], "{}", world.name);
+    }
+}
