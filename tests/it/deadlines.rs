@@ -24,7 +24,8 @@ fn member(organization: &str, person: &str) -> Value {
 
 /// A clock that is so many seconds ahead.
 fn ahead(seconds: i64) -> Clock {
-    Clock::from_fn(move || chrono::Utc::now() + chrono::Duration::seconds(seconds))
+    let at = Clock::system().now() + chrono::Duration::seconds(seconds);
+    Clock::from_fn(move || at)
 }
 
 async fn turn(world: &World, seconds: i64) -> usize {
