@@ -5,6 +5,9 @@ use std::ops::Bound;
 
 use super::{Event, owners, plan::Fold, policy::SoleAdmin};
 
+/// How the reason of a deletion that the breaker holds begins.
+pub(super) const BREAKER: &str = "hold.breaker";
+
 /// Why the deletion of a live person is to wait; `None`: it is not.
 pub(super) fn reason(fold: &Fold<'_>, event: &Event, clerk_id: &str) -> Option<String> {
     if !fold.policy.holds {
@@ -18,7 +21,7 @@ pub(super) fn reason(fold: &Fold<'_>, event: &Event, clerk_id: &str) -> Option<S
     let max = fold.policy.breaker_max;
     (max > 0 && deletions_near(fold, event) >= max).then(|| {
         let window = fold.policy.breaker_window.num_seconds();
-        format!("hold.breaker: more than {max} deletions within {window} s")
+        format!("{BREAKER}: more than {max} deletions within {window} s")
     })
 }
 

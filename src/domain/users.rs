@@ -152,8 +152,16 @@ fn hold(fold: &mut Fold<'_>, event: &Event, id: &str, reason: String) -> Outcome
         fold.audit(event, id, diff);
         fold.tell(event, "user.updated", id, vec!["deletion_held_at".into()]);
         fold.plan.wake.clashes.insert(id.to_owned());
-        let text = format!("the deletion of {id} is held ({reason}): release or cancel it");
-        fold.plan.alerts.push(Alert { kind: "deletion.held", level: "warning", subject: id.to_owned(), text });
+        // A storm is one alert with a count, not one a person.
+        let (subject, text) = match reason.starts_with(holds::BREAKER) {
+            true => (
+                "deletions",
+                "more deletions than the breaker allows: further ones are held. `clerk-sync deletions list|release|cancel`"
+                    .to_owned(),
+            ),
+            false => (id, format!("the deletion of {id} is held ({reason}): release or cancel it")),
+        };
+        fold.plan.alerts.push(Alert { kind: "deletion.held", level: "warning", subject: subject.to_owned(), text });
     }
     Outcome::held(reason)
 }

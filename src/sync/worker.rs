@@ -25,6 +25,9 @@ use super::{
 /// An event that was rescued more than this many times `sync.max_attempts` is not tried again.
 const LAST_CHANCES: i64 = 4;
 
+/// After how many batches those who are still to be woken get a turn, however busy it is.
+const BATCHES_A_WAKE: u32 = 16;
+
 /// What the loop needs.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -72,9 +75,17 @@ impl Worker {
 
     async fn claim_batches(&self, sender: mpsc::Sender<Batch>, shutdown: CancellationToken) {
         let mut waiter = self.signals.inbox.waiter();
+        let mut batches = 0_u32;
         while !shutdown.is_cancelled() {
             // The permit first: nothing is claimed that nobody can take.
             let Ok(permit) = sender.reserve().await else { return };
+            // Also where events never cease, those who still wait for a parent that has come are not forgotten.
+            batches = batches.wrapping_add(1);
+            if batches.is_multiple_of(BATCHES_A_WAKE)
+                && let Err(error) = wake_more(&self.db, self.clock.now()).await
+            {
+                tracing::warn!(error = %crate::db::Quiet(&error), "waiting events could not be woken; later batches will");
+            }
             match self.next_batch().await {
                 Ok(Some(batch)) => permit.send(batch),
                 Ok(None) => tokio::select! {

@@ -128,7 +128,7 @@ async fn comparable(world: &World) -> Value {
 }
 
 /// Several databases of each kind at a time: what takes long is waiting for the disk.
-const LANES: usize = 6;
+const LANES: usize = 4;
 
 /// Runs every scenario that `wanted` selects on both databases, several at a time; fails with all that went wrong.
 async fn on_both_databases(

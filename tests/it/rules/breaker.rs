@@ -47,6 +47,7 @@ async fn a_storm_of_deletions_stops_at_the_breaker() {
             0
         );
         assert_eq!(count("inbox where state = 'held' and reason like 'hold.breaker%'").await, held);
+        assert_eq!(count("alerts where kind = 'deletion.held'").await, 1, "{}: a storm is one alert", world.name);
         assert_eq!(count("inbox where state = 'done' and outcome = 'deleted'").await, allowed);
         assert_eq!(count("subjects where deleted").await, allowed, "facts know of no deletion that is not applied");
         assert_eq!(count("outbox where event = 'user.deleted'").await, allowed);

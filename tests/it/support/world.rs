@@ -70,6 +70,12 @@ impl World {
     pub(crate) async fn empty(&mut self, overrides: &[(&str, String)]) {
         tables::empty(&self.app.db.write).await;
         let url = self.app.config.database.url.expose().to_owned();
+        // Before the next ones are opened: a server has only so many connections.
+        self.stop.cancel();
+        let db = self.app.db.clone();
+        for pool in [db.write, db.lazy, db.read] {
+            let _ = pool.close().await;
+        }
         let keep = std::mem::replace(&mut self._keep, Box::new(()));
         *self = Self::open(self.name, &url, overrides, keep).await;
     }
