@@ -9,6 +9,7 @@ pub mod admin;
 pub mod auth;
 mod body;
 pub mod changes;
+mod ensure;
 pub mod health;
 mod hygiene;
 mod metrics;
@@ -35,7 +36,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, domain::Policy,
-    inbox::receive::Receiver, meta::Meta, sinks::Sinks, telemetry::exporter::Exporter, wake::Signals,
+    inbox::receive::Receiver, meta::Meta, reconcile::ensure::Ensurer, sinks::Sinks, telemetry::exporter::Exporter,
+    wake::Signals,
 };
 
 /// What handlers share. Cheap to clone.
@@ -53,6 +55,7 @@ pub struct ApiState {
     pub sinks: Sinks,
     pub meta: Meta,
     pub exporter: Exporter,
+    pub ensurer: Ensurer,
     /// Ends answers that are held back.
     pub shutdown: CancellationToken,
 }
@@ -75,6 +78,7 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
         let resources = users::routes().merge(organizations::routes()).merge(search::routes()).merge(admin::routes());
         let held_back = Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
         let resources = within(resources, limit).merge(within(changes::routes(), limit + held_back));
+        let resources = resources.merge(within(ensure::routes(), limit + ensure::WAIT_MAX));
         router = router.merge(resources.layer(map_response(hygiene::private)));
     }
     finish(router).with_state(state)

@@ -12,7 +12,7 @@ use crate::{
     access::Access,
     api::{self, ApiState},
     backends::{cache::Cache, mailer::Mailer, search::Search},
-    clerk::signature::Verifier,
+    clerk::{api::Api, signature::Verifier},
     clock::Clock,
     config::{self, Config},
     db::{self, Db},
@@ -22,13 +22,15 @@ use crate::{
     inbox::receive,
     meta::Meta,
     outbox::{relay::Relay, tail::Tail},
+    reconcile::{Reconciler, ensure::Ensurer},
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink},
-    sync::worker::Worker,
-    telemetry::exporter::Exporter,
+    sync::{confirm::Confirm, objects::Applier, worker::Worker},
+    telemetry::{exporter::Exporter, metrics},
     upkeep::{
         Upkeep, conflicts,
         erase::Erasing,
         retention::{Pace, Retention},
+        schedule::Schedule,
     },
     wake::Signals,
 };
@@ -70,6 +72,8 @@ pub struct App {
     pub policy: Policy,
     pub meta: Meta,
     pub sinks: Sinks,
+    /// Clerk's API, where a secret key is configured.
+    pub api: Option<Api>,
 }
 
 /// A process at work.
@@ -98,6 +102,10 @@ impl App {
                 "migrations are pending, the first is {first}: run `clerk-sync migrate up`, or start without --no-migrate"
             );
         }
+        let api = Api::new(&config.clerk, metrics::clerk_request)?;
+        if api.is_none() && config.clerk.confirm == config::Confirm::Required {
+            bail!("clerk.confirm = required: Clerk's API is asked with clerk.secret_key (set CLERK_SECRET_KEY)");
+        }
         let meta = Meta::load(&db).await?;
         let policy = policy(&config, meta.hash_key.clone());
         let signals = Signals::new(uuid::Uuid::new_v4());
@@ -106,7 +114,7 @@ impl App {
         let (mail, chat) = channels(&config, &meta, &clock)?;
         let search = SearchSink::new(db.clone(), search);
         let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search, mail, chat };
-        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks })
+        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks, api })
     }
 
     /// The configured instance, if one is.
@@ -123,7 +131,48 @@ impl App {
             clock: self.clock.clone(),
             config: self.config.sync.clone(),
             instance: self.instance().map(str::to_owned),
+            confirm: self.confirm(),
         }
+    }
+
+    /// What asks Clerk about new people, where it can be asked and is to be.
+    fn confirm(&self) -> Option<Confirm> {
+        let required = match self.config.clerk.confirm {
+            config::Confirm::Off => return None,
+            config::Confirm::BestEffort => false,
+            config::Confirm::Required => true,
+        };
+        Some(Confirm::new(self.api.clone()?, required, self.db.clone(), self.clock.clone()))
+    }
+
+    /// What takes objects of Clerk's API into the plan.
+    pub fn applier(&self) -> Applier {
+        Applier {
+            db: self.db.clone(),
+            policy: self.policy.clone(),
+            clock: self.clock.clone(),
+            signals: self.signals.clone(),
+        }
+    }
+
+    /// What compares us with Clerk, where it can be asked.
+    pub fn reconciler(&self, shutdown: CancellationToken) -> Option<Reconciler> {
+        Some(Reconciler {
+            api: self.api.clone()?,
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            applier: self.applier(),
+            worker: self.worker(),
+            config: self.config.reconcile.clone(),
+            repeat: self.config.alerts.repeat,
+            owner: uuid::Uuid::new_v4().simple().to_string(),
+            shutdown,
+        })
+    }
+
+    /// What brings one person in.
+    pub fn ensurer(&self) -> Ensurer {
+        Ensurer::new(self.api.clone(), self.applier())
     }
 
     /// What erases people.
@@ -158,7 +207,7 @@ impl App {
     }
 
     /// The timers of this process.
-    pub fn upkeep(&self) -> Upkeep {
+    pub fn upkeep(&self, shutdown: &CancellationToken) -> Upkeep {
         let retention = Retention {
             db: self.db.clone(),
             clock: self.clock.clone(),
@@ -178,6 +227,10 @@ impl App {
                 owner: uuid::Uuid::new_v4().simple().to_string(),
             },
             conflicts: conflicts::Rules { grace: self.config.conflicts.grace, repeat: self.config.alerts.repeat },
+            schedule: self
+                .reconciler(shutdown.clone())
+                .map(|with| Schedule { with, silence: self.config.silence.after }),
+            deadline: self.config.waiting.deadline,
         }
     }
 
@@ -208,7 +261,7 @@ impl App {
             self.begin_channels().await?;
         }
         tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
-        tasks.spawn(self.upkeep().run(shutdown.clone()));
+        tasks.spawn(self.upkeep(&shutdown).run(shutdown.clone()));
         tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));
@@ -241,6 +294,7 @@ impl App {
             sinks: self.sinks.clone(),
             meta: self.meta.clone(),
             exporter,
+            ensurer: self.ensurer(),
             shutdown: shutdown.clone(),
         };
         let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;

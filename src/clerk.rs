@@ -1,9 +1,11 @@
 //! What Clerk says: its signatures, its envelopes, its objects. Everything that knows the shape of Clerk's JSON is here.
 
+pub mod api;
 pub mod decode;
 pub mod envelope;
 pub mod fields;
 mod membership;
+pub mod object;
 mod organization;
 pub mod private;
 pub mod signature;

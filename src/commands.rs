@@ -1,20 +1,24 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod audit;
+mod backfill;
 mod config;
 mod conflicts;
 mod dead_letters;
 mod deletions;
 mod dev;
+mod ensure;
 mod epoch;
 mod erase;
 mod fixtures;
 mod inbox;
 mod migrate;
 mod operator;
+mod reconcile;
 mod reindex;
 mod relink;
 mod replay;
+mod runs;
 mod send;
 mod serve;
 
@@ -62,6 +66,14 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Build search and cache anew from the database
     Reindex(reindex::Args),
+    /// Everybody at Clerk into the tables; goes on where it was stopped
+    Backfill(backfill::Args),
+    /// Compare with Clerk, and repair what deliveries did not bring
+    Reconcile(reconcile::Args),
+    /// One person into the tables, now
+    Ensure(ensure::Args),
+    /// Backfills and comparisons, the latest first
+    Runs(runs::Args),
     /// Plan stored events again
     Replay(replay::Args),
     /// Name the numbering of the changes anew, after a backup was restored
@@ -93,6 +105,10 @@ impl Cli {
             Command::Audit(args) => audit::run(args, config).await,
             Command::DeadLetters(args) => dead_letters::run(args, config).await,
             Command::Reindex(args) => reindex::run(args, config).await,
+            Command::Backfill(args) => backfill::run(args, config).await,
+            Command::Reconcile(args) => reconcile::run(args, config).await,
+            Command::Ensure(args) => ensure::run(args, config).await,
+            Command::Runs(args) => runs::run(args, config).await,
             Command::Replay(args) => replay::run(args, config).await,
             Command::Epoch(args) => epoch::run(args, config).await,
             Command::Migrate(args) => migrate::run(args, config).await,

@@ -42,6 +42,7 @@ pub struct Config {
     pub alerts: Alerts,
     pub smtp: Smtp,
     pub silence: Silence,
+    pub reconcile: Reconcile,
     pub retention: Retention,
     pub upkeep: Upkeep,
 }
@@ -74,6 +75,9 @@ section!(Clerk {
     instance_id: String,
     secret_key: Secret,
     api_url: String,
+    rate_limit: u32,
+    rate_share: f64,
+    #[serde(with = "humantime_serde")] timeout: Duration,
     confirm: Confirm,
     jwt_key: Secret,
     jwks_url: String,
@@ -202,6 +206,15 @@ section!(Smtp { url: Secret, folder: String });
 section!(Silence {
     #[serde(with = "humantime_serde")]
     after: Duration
+});
+section!(Reconcile {
+    #[serde(with = "humantime_serde")]
+    every: Duration,
+    #[serde(with = "humantime_serde")]
+    full_every: Duration,
+    #[serde(with = "humantime_serde")]
+    settle: Duration,
+    extras_max: u32,
 });
 section!(Retention {
     #[serde(with = "humantime_serde")]

@@ -5,7 +5,9 @@
 
 pub mod batch;
 pub mod commit;
+pub mod confirm;
 pub mod load;
+pub mod objects;
 pub mod operate;
 pub mod oversight;
 pub mod raise;

@@ -4,17 +4,19 @@
 //!   rows by an index
 //! - [`conflicts`], [`waiting`]: every replica may: what is due is found, noted and told in one transaction under the
 //!   commit lock
-//! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`lease`]), beside the others, so that
+//! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`crate::lease`]), beside the others, so that
 //!   nobody's lease waits for it; [`erase`] likewise
+//! - [`schedule`], [`silence`]: where Clerk can be asked
 
 mod bodies;
 mod changes;
 pub mod conflicts;
 pub mod erase;
 mod expired;
-mod lease;
 mod receipts;
 pub mod retention;
+pub mod schedule;
+pub mod silence;
 mod trail;
 pub mod waiting;
 
@@ -31,6 +33,7 @@ use crate::{
 
 use erase::Erasing;
 use retention::Retention;
+use schedule::Schedule;
 
 /// What the timers work with.
 #[derive(Debug, Clone)]
@@ -43,13 +46,27 @@ pub struct Upkeep {
     pub retention: Retention,
     pub erasing: Erasing,
     pub conflicts: conflicts::Rules,
+    /// Where Clerk can be asked.
+    pub schedule: Option<Schedule>,
+    /// `waiting.deadline`.
+    pub deadline: std::time::Duration,
 }
 
 impl Upkeep {
     /// Does its rounds until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         let every = self.config.every;
-        tokio::join!(self.rounds(&shutdown), self.retention.run(every, &shutdown), self.erasing.run(every, &shutdown));
+        let scheduled = async {
+            if let Some(schedule) = &self.schedule {
+                schedule.run(&shutdown).await;
+            }
+        };
+        tokio::join!(
+            self.rounds(&shutdown),
+            self.retention.run(every, &shutdown),
+            self.erasing.run(every, &shutdown),
+            scheduled
+        );
     }
 
     async fn rounds(&self, shutdown: &CancellationToken) {
@@ -64,9 +81,10 @@ impl Upkeep {
                     tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again");
                 }
             }
+            self.fetch_parents().await;
             let told = [
                 conflicts::tell(&self.db, &self.clock, self.conflicts).await,
-                waiting::tell(&self.db, &self.clock, self.conflicts.repeat).await,
+                waiting::tell(&self.db, &self.clock, self.conflicts.repeat, self.again()).await,
             ];
             for told in told {
                 match told {
@@ -82,6 +100,29 @@ impl Upkeep {
                 () = shutdown.cancelled() => return,
             }
         }
+    }
+}
+
+impl Upkeep {
+    /// Before their absence is told.
+    async fn fetch_parents(&self) {
+        let Some(schedule) = &self.schedule else { return };
+        match schedule.with.fetch_parents().await {
+            Ok(fetched) if fetched != Default::default() => {
+                tracing::info!(
+                    came = fetched.came,
+                    gone = fetched.gone,
+                    "parents of waiting memberships were asked for at Clerk"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "parents of waiting memberships cannot be asked for at Clerk"),
+        }
+    }
+
+    /// How long after it was told of a waiting row is looked at again: where Clerk can be asked, soon.
+    fn again(&self) -> std::time::Duration {
+        if self.schedule.is_some() { self.deadline.min(self.conflicts.repeat) } else { self.conflicts.repeat }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod revoked_sessions;
 pub mod roles;
 pub mod sink_cursors;
 pub mod subjects;
+pub mod sync_runs;
 pub mod tombstone_addresses;
 pub mod user_metadata;
 pub mod user_profiles;

@@ -5,6 +5,7 @@ mod audit;
 mod conflicts;
 mod deletions;
 mod events;
+mod runs;
 mod stats;
 
 use axum::{
@@ -33,6 +34,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/v1/admin/relink", post(deletions::relink))
         .route("/v1/admin/alerts", get(alerts::list))
         .route("/v1/admin/audit", get(audit::list))
+        .route("/v1/admin/runs", get(runs::list))
         .route("/v1/admin/stats", get(stats::show))
 }
 

@@ -29,6 +29,7 @@ pub fn show(config: &Config) -> String {
         ("alerts", config.alerts.entries()),
         ("smtp", config.smtp.entries()),
         ("silence", config.silence.entries()),
+        ("reconcile", config.reconcile.entries()),
         ("retention", config.retention.entries()),
         ("upkeep", config.upkeep.entries()),
     ];

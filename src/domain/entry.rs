@@ -6,6 +6,10 @@ use super::{Policy, User};
 /// Every reason of entry starts with this, which is how a refused row is found again when its person enters.
 pub const REASON_PREFIX: &str = "entry.";
 
+/// What is said of an event about somebody whom Clerk does not know, or a membership of such: as with entry, the row is
+/// looked at again when they come after all.
+pub const GONE: &str = "gone at Clerk";
+
 /// Why `user` does not meet the requirements, naming the switch; `None` when they are met.
 pub fn refusal(user: &User, policy: &Policy) -> Option<&'static str> {
     if policy.require_email && user.emails.is_empty() {

@@ -60,6 +60,8 @@ pub struct Plan {
     pub forget: Vec<i64>,
     /// Hashes of the addresses of deleted persons: (user id, digest).
     pub forgotten: Vec<(Uuid, String)>,
+    /// It is no news: caches and search follow, nobody is mailed.
+    pub quiet: bool,
 }
 
 /// Folds the events, in their order, through the loaded state.

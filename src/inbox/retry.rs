@@ -16,28 +16,24 @@ pub fn backoff(attempt: u32, first: Duration, max: Duration, random: f64) -> Dur
     doubled.min(max).mul_f64(1.0 - 0.25 * random.clamp(0.0, 1.0))
 }
 
-const COLS: [Col; 2] = [Col("seq", Type::Int), Col("at", Type::Time)];
+const COLS: [Col; 3] = [Col("seq", Type::Int), Col("at", Type::Time), Col("reason", Type::Text)];
+
+/// A claimed row, when it is due again, and why.
+pub type Due = (i64, Time, &'static str);
 
 /// Puts claimed rows back, due at the given times. `failed` counts it as an attempt.
 ///
 /// # Errors
 /// What the database says; the leases run out then.
-pub async fn put_back(
-    connection: &impl ConnectionTrait,
-    claim: &str,
-    due: &[(i64, Time)],
-    failed: Option<&str>,
-) -> Result<u64, DbErr> {
+pub async fn put_back(connection: &impl ConnectionTrait, claim: &str, due: &[Due], failed: bool) -> Result<u64, DbErr> {
     let mut rows = Rows::new(&COLS);
-    due.iter().for_each(|(seq, at)| rows.push(vec![Cell::Int(*seq), Cell::Time(*at)]));
+    due.iter().for_each(|(seq, at, reason)| rows.push(vec![Cell::Int(*seq), Cell::Time(*at), (*reason).into()]));
     Stmt::new(
         connection,
-        "update inbox set state = 'pending', claim = null, available_at = r.at, attempts = attempts + ",
+        "update inbox set state = 'pending', claim = null, available_at = r.at, reason = r.reason, attempts = attempts + ",
     )
-    .val(i64::from(failed.is_some()))
-    .sql(", reason = coalesce(")
-    .val(failed)
-    .sql(", reason) from ")
+    .val(i64::from(failed))
+    .sql(" from ")
     .rows(rows)
     .sql(" where inbox.seq = r.seq and inbox.state = 'running' and inbox.claim = ")
     .val(claim)

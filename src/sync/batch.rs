@@ -91,7 +91,7 @@ async fn failed(
     }
     let delay = backoff(attempt, context.config.backoff, context.config.backoff_max, fastrand::f64());
     let at = context.clock.now() + chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::minutes(5));
-    if let Err(error) = put_back(&context.db.write, claim, &[(event.seq, at)], Some(reason)).await {
+    if let Err(error) = put_back(&context.db.write, claim, &[(event.seq, at, reason)], true).await {
         tracing::warn!(error = %crate::db::Quiet(&error), "a failed event could not be put back; its lease will run out");
     }
     false

@@ -32,3 +32,20 @@ pub async fn raise(
 pub fn told_before(repeat: chrono::Duration, now: Time) -> Time {
     oversight::told_before(repeat, now)
 }
+
+/// Tells the operators' topic something that no event caused, in a transaction that holds the commit lock.
+///
+/// # Errors
+/// What the database says; the transaction must be rolled back.
+pub async fn announce(
+    tx: &impl ConnectionTrait,
+    event: &'static str,
+    subject: &str,
+    payload: serde_json::Value,
+    clock: &Clock,
+    now: Time,
+) -> Result<(), DbErr> {
+    let seq = super::load::head(tx).await? + 1;
+    let message = super::write::admin_message(seq, event, subject, payload, subject);
+    append(tx, [&message].into_iter(), clock, now).await
+}

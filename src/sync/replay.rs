@@ -138,7 +138,8 @@ pub async fn dry_run(
     })
 }
 
-fn diffs(planned: &Plan) -> Vec<(String, Map<String, Value>)> {
+/// Subject to its changed fields, `[before, after]` each, private metadata masked.
+pub(super) fn diffs(planned: &Plan) -> Vec<(String, Map<String, Value>)> {
     let people = planned.accounts.iter();
     let people = people.map(|c| (c.after.clerk_id.clone(), diff::person(c.before.as_ref(), &c.after)));
     let organizations = planned.organizations.iter();

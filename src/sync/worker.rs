@@ -1,6 +1,9 @@
 //! The loop of one replica: claim the next batch while the last one commits; rest when nothing is due.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,14 +14,18 @@ use crate::{
     clock::{Clock, Time},
     config,
     db::Db,
-    domain::Policy,
-    inbox::claim::{Claimed, claim},
+    domain::{Event, Policy},
+    inbox::{
+        claim::{Claimed, claim},
+        retry::put_back,
+    },
     telemetry::metrics,
     wake::Signals,
 };
 
 use super::{
     batch::{Context, Tried, bury, process},
+    confirm::Confirm,
     write::inbox::wake_more,
 };
 
@@ -38,6 +45,8 @@ pub struct Worker {
     pub clock: Clock,
     pub config: config::Sync,
     pub instance: Option<String>,
+    /// Where Clerk is to be asked about new people.
+    pub confirm: Option<Confirm>,
 }
 
 /// A batch under way: the name of its claim and its events.
@@ -114,7 +123,28 @@ impl Worker {
         }
         let received = claimed.iter().map(|row| row.received_at).collect();
         let decode = |row: Claimed| (decode(row.stored, self.instance.as_deref()), row.attempts);
-        Ok(Some(Batch { claim: name, events: claimed.into_iter().map(decode).collect(), received }))
+        let mut batch = Batch { claim: name, events: claimed.into_iter().map(decode).collect(), received };
+        if let Some(confirm) = &self.confirm {
+            self.confirmed(confirm, &mut batch).await?;
+        }
+        Ok(Some(batch))
+    }
+
+    /// Leaves out whom Clerk does not know yet: they are due again later.
+    async fn confirmed(&self, confirm: &Confirm, batch: &mut Batch) -> Result<(), sea_orm::DbErr> {
+        let started = std::time::Instant::now();
+        let mut events: Vec<(&mut Event, Time)> =
+            batch.events.iter_mut().map(|(event, _)| event).zip(batch.received.iter().copied()).collect();
+        let later = confirm.judge(&mut events).await?;
+        metrics::stage("confirm", started.elapsed());
+        if later.is_empty() {
+            return Ok(());
+        }
+        put_back(&self.db.write, &batch.claim, &later, false).await?;
+        let later: HashSet<i64> = later.into_iter().map(|(seq, ..)| seq).collect();
+        let both = std::mem::take(&mut batch.events).into_iter().zip(std::mem::take(&mut batch.received));
+        (batch.events, batch.received) = both.filter(|((event, _), _)| !later.contains(&event.seq)).unzip();
+        Ok(())
     }
 
     async fn finish(&self, batch: Batch, shutdown: &CancellationToken) -> usize {

@@ -4,6 +4,7 @@ mod farewell;
 pub(super) mod inbox;
 mod organizations;
 pub(super) mod oversight;
+pub(super) mod parked;
 mod sides;
 mod users;
 
@@ -40,7 +41,10 @@ pub(super) async fn plan(
     let refused = farewell::hard(tx, &plan.hard).await?;
     let next = plan.outbox.last().map(|message| message.seq);
     let alerts = plan.alerts.iter().chain(&refused);
-    let raised = oversight::alerts(tx, alerts, policy.alerts_repeat, clock, now, next).await?;
+    let mut raised = oversight::alerts(tx, alerts, policy.alerts_repeat, clock, now, next).await?;
+    if plan.quiet {
+        raised.iter_mut().for_each(|message| message.effects = "state");
+    }
     crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
 }
 

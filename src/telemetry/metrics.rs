@@ -76,7 +76,7 @@ const OUTCOMES: [&str; 13] = [
     "dead",
     "discarded",
 ];
-const STAGES: [&str; 3] = ["receive", "commit", "deliver"];
+const STAGES: [&str; 4] = ["receive", "confirm", "commit", "deliver"];
 /// The sinks that have a cursor of their own. One that is not in use stays at zero.
 pub const SINKS: [&str; 5] = ["cache:redis", "search:database", "search:meilisearch", "alerts:mail", "alerts:chat"];
 /// What changes come to without a cursor.
@@ -84,9 +84,9 @@ const OTHER_ENDS: [&str; 2] = ["database", "websocket"];
 const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "refused", "failed"];
 const WS_REASONS: [&str; 8] =
     ["too_slow", "idle", "bad_message", "rate_limited", "unauthenticated", "forbidden", "not_ready", "going_away"];
-const ENDPOINTS: [&str; 3] = ["users", "organizations", "memberships"];
+const ENDPOINTS: [&str; 4] = ["users", "organizations", "memberships", "instance"];
 const STATUSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "failed"];
-const DRIFTS: [&str; 3] = ["missing", "stale", "extra"];
+const DRIFTS: [&str; 4] = ["missing", "stale", "extra", "conflicting"];
 
 /// Describes every metric that this process counts, and puts every series of it at zero.
 pub fn register() {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::lease;
-use crate::erasure::{EraseError, Eraser};
+use crate::{
+    erasure::{EraseError, Eraser},
+    lease,
+};
 
 const LEASE: &str = "erasure";
 

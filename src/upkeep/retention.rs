@@ -13,10 +13,11 @@ use crate::{
     clock::{Clock, Time},
     config,
     db::{Db, Stmt},
+    lease,
 };
 
 pub use super::changes::Holder;
-use super::{bodies, changes, lease, receipts, trail};
+use super::{bodies, changes, receipts, trail};
 
 const LEASE: &str = "retention";
 

@@ -18,30 +18,32 @@ use crate::{
 /// Rows looked at in one transaction; more wait for the next round.
 const MOST: i64 = 1_000;
 
-/// Tells of parents that did not come; answers how many rows the change feed got.
+/// Tells of parents that did not come, each again after `repeat`, and looks at the rows again after `again`; answers how
+/// many rows the change feed got.
 ///
 /// # Errors
 /// What the database says; nothing was told then.
-pub async fn tell(db: &Db, clock: &Clock, repeat: Duration) -> Result<usize, DbErr> {
+pub async fn tell(db: &Db, clock: &Clock, repeat: Duration, again: Duration) -> Result<usize, DbErr> {
     let now = clock.now();
     // Nobody waits for the commit lock while nothing is due.
     let due = Stmt::new(&db.read, "select 1 as one from inbox where state = 'waiting' and available_at <= ").val(now);
     if due.sql(" limit 1").all(&db.read).await?.is_empty() {
         return Ok(0);
     }
-    let repeat = chrono::Duration::from_std(repeat).unwrap_or(chrono::Duration::MAX);
+    let long = |duration| chrono::Duration::from_std(duration).unwrap_or(chrono::Duration::MAX);
+    let (repeat, again) = (long(repeat), long(again));
     let tx = db.begin_commit().await?;
-    let missing = missing(&tx, &awaited(&tx, now, repeat).await?).await?;
+    let missing = missing(&tx, &awaited(&tx, now, again).await?).await?;
     let alerts: Vec<Alert> = missing.iter().map(|parent| alert(parent)).collect();
     let told = raise(&tx, &alerts, repeat, clock, now).await?;
     tx.commit().await?;
     Ok(told)
 }
 
-/// Whom the rows that are due await. They are looked at again when the alert may be told again.
-async fn awaited(tx: &impl ConnectionTrait, now: Time, repeat: chrono::Duration) -> Result<BTreeSet<String>, DbErr> {
+/// Whom the rows that are due await. They are looked at again after `again`.
+async fn awaited(tx: &impl ConnectionTrait, now: Time, again: chrono::Duration) -> Result<BTreeSet<String>, DbErr> {
     let next =
-        now.checked_add_signed(repeat.max(chrono::Duration::minutes(1))).unwrap_or(now + chrono::Duration::days(365));
+        now.checked_add_signed(again.max(chrono::Duration::minutes(1))).unwrap_or(now + chrono::Duration::days(365));
     let rows = Stmt::new(tx, "update inbox set available_at = ")
         .val(next)
         .sql(" where seq in (select seq from inbox where state = 'waiting' and available_at <= ")

@@ -29,7 +29,9 @@ fn ahead(seconds: i64) -> Clock {
 }
 
 async fn turn(world: &World, seconds: i64) -> usize {
-    waiting::tell(&world.app.db, &ahead(seconds), Duration::from_secs(86_400)).await.unwrap()
+    waiting::tell(&world.app.db, &ahead(seconds), Duration::from_secs(86_400), Duration::from_secs(86_400))
+        .await
+        .unwrap()
 }
 
 async fn waiting_rows(world: &World) -> i64 {

@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
-const ORDER: [&[&str]; 13] = [
+const ORDER: [&[&str]; 14] = [
     &["clock"],
     &["config", "domain"],
     &["clerk"],
     &["db", "telemetry"],
     &["audit"],
-    &["wake", "meta", "access"],
+    &["wake", "meta", "access", "lease"],
     &["backends"],
     &["inbox", "outbox"],
     &["sync"],
     &["sinks", "gateway"],
     &["erasure"],
+    &["reconcile"],
     &["upkeep", "api"],
     &["app", "commands", "lifecycle"],
 ];

@@ -17,7 +17,12 @@ fn after_days(app: &App, days: i64) -> Retention {
     let clock = app.clock.clone();
     let ahead = Clock::from_fn(move || clock.now() + chrono::Duration::days(days));
     let pace = Pace { rest: 0, ..Pace::of(&app.db) };
-    Retention { clock: ahead, pace, owner: "these tests".into(), ..app.upkeep().retention }
+    Retention {
+        clock: ahead,
+        pace,
+        owner: "these tests".into(),
+        ..app.upkeep(&tokio_util::sync::CancellationToken::new()).retention
+    }
 }
 
 /// One round of it.

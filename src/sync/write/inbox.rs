@@ -1,11 +1,17 @@
 //! The inbox rows' own end, and the wake-up of parked ones, in the same transaction as everything else (P2).
 
+use std::collections::{BTreeSet, HashSet};
+
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
     clock::Time,
     db::{Cell, Col, Db, Rows, Stmt, Type},
-    domain::{Outcome, entry::REASON_PREFIX, plan::Wake},
+    domain::{
+        Outcome,
+        entry::{GONE, REASON_PREFIX},
+        plan::Wake,
+    },
 };
 
 const OUTCOME: [Col; 6] = [
@@ -34,6 +40,19 @@ pub(in crate::sync) async fn still_mine(
         .all(tx)
         .await?;
     found.iter().map(|row| row.try_get("", "seq")).collect()
+}
+
+/// Of these subjects, those about which something is still to be applied.
+pub(in crate::sync) async fn in_flight(
+    tx: &impl ConnectionTrait,
+    subjects: &BTreeSet<String>,
+) -> Result<HashSet<String>, DbErr> {
+    let found = Stmt::new(tx, "select distinct i.subject from ")
+        .rows(Rows::keys(subjects))
+        .sql(" join inbox i on i.subject = r.k and i.state in ('pending', 'running')")
+        .all(tx)
+        .await?;
+    found.iter().map(|row| row.try_get("", "subject")).collect()
 }
 
 /// Writes each event's end; answers how many rows it found. Waiting ones are looked at again at `deadline`.
@@ -112,9 +131,11 @@ pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: T
             .sql(" and i.state = 'held' union all select i.seq from ")
             .rows(Rows::keys(&wake.entries))
             .sql(PARKED)
-            .sql(" and i.state = 'rejected' and i.reason like ")
+            .sql(" and i.state = 'rejected' and (i.reason like ")
             .val(format!("{REASON_PREFIX}%"))
-            .sql(")")
+            .sql(" or i.reason = ")
+            .val(GONE)
+            .sql("))")
             .exec(tx)
             .await?;
     }
@@ -145,9 +166,9 @@ async fn wake_waiting(tx: &impl ConnectionTrait, parents: Rows, now: Time) -> Re
         .val(now)
         .sql(" where seq in (select seq from (select i.seq from ")
         .rows(parents.clone())
-        .sql(" join inbox i on i.awaits = r.k and i.state = 'waiting' union select i.seq from ")
+        .sql(" join inbox i on i.awaits = r.k and i.state in ('waiting', 'rejected') union select i.seq from ")
         .rows(parents)
-        .sql(" join inbox i on i.awaits_too = r.k and i.state = 'waiting' limit ")
+        .sql(" join inbox i on i.awaits_too = r.k and i.state in ('waiting', 'rejected') limit ")
         .val(CHUNK)
         .sql(") w)")
         .exec(tx)
@@ -172,11 +193,11 @@ pub(in crate::sync) async fn wake_more(db: &Db, now: Time) -> Result<u64, DbErr>
     let (parent, after) = (found.parent.as_str(), found.woken_to);
     let woken = Stmt::new(&tx, PENDING)
         .val(now)
-        .sql(" where seq in (select seq from (select seq from inbox where state = 'waiting' and awaits = ")
+        .sql(" where seq in (select seq from (select seq from inbox where state in ('waiting', 'rejected') and awaits = ")
         .val(parent)
         .sql(" and seq > ")
         .val(after)
-        .sql(" union select seq from inbox where state = 'waiting' and awaits_too = ")
+        .sql(" union select seq from inbox where state in ('waiting', 'rejected') and awaits_too = ")
         .val(parent)
         .sql(" and seq > ")
         .val(after)

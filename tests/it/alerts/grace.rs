@@ -133,7 +133,7 @@ async fn upkeep_tells_and_wakes() {
         let stop = CancellationToken::new();
         let every = config::Upkeep { every: Duration::from_secs(3_600) };
         let rules = Rules { grace: Duration::ZERO, ..RULES };
-        let upkeep = Upkeep { config: every, conflicts: rules, ..app.upkeep() };
+        let upkeep = Upkeep { config: every, conflicts: rules, ..app.upkeep(&CancellationToken::new()) };
         let upkeep = tokio::spawn(upkeep.run(stop.clone()));
         let started = std::time::Instant::now();
         waiter.wait(Duration::from_secs(30)).await;

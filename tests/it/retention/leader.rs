@@ -35,7 +35,7 @@ async fn one_replica_at_a_time_does_it() {
 async fn a_replica_that_ends_leaves_the_work_to_the_next_at_once() {
     for world in worlds(&[]).await {
         let stop = CancellationToken::new();
-        let running = tokio::spawn(world.app.upkeep().run(stop.clone()));
+        let running = tokio::spawn(world.app.upkeep(&stop).run(stop.clone()));
         while number(&world.app, "select count(*) as n from leases").await == 0 {
             tokio::task::yield_now().await;
         }

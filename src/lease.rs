@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// What the database says.
-pub(super) async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Duration) -> Result<bool, DbErr> {
+pub async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Duration) -> Result<bool, DbErr> {
     let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::minutes(1));
     let taken = Stmt::new(&db.lazy, "insert into leases (name, owner, lease_until) values (")
         .val(name)
@@ -37,7 +37,7 @@ pub(super) async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Du
 ///
 /// # Errors
 /// What the database says.
-pub(super) async fn release(db: &Db, name: &str, owner: &str) -> Result<(), DbErr> {
+pub async fn release(db: &Db, name: &str, owner: &str) -> Result<(), DbErr> {
     let delete = Stmt::new(&db.lazy, "delete from leases where name = ").val(name).sql(" and owner = ").val(owner);
     delete.exec(&db.lazy).await.map(drop)
 }

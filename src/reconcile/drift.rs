@@ -1,0 +1,212 @@
+//! Reconcile: what Clerk says is planned like a delivery, and whatever that would change is a difference. Every repair
+//! stands for a delivery that was lost: counted, told, written down.
+//!
+//! Lately changed people are found by the order of their change; organisations by reading all of them; memberships by
+//! the order of their age, since Clerk has no other: a changed role, and what Clerk no longer has, only a full run finds.
+
+use std::collections::BTreeMap;
+
+use chrono::Duration;
+use serde_json::json;
+
+use crate::{
+    clerk::{
+        api::{Objects, PAGE_MAX},
+        object::{Kind, outline, stored},
+    },
+    clock::Time,
+    domain::plan::Alert,
+    sync::{objects::Origin, raise::raise},
+    telemetry::metrics,
+};
+
+use super::{
+    Reconciler, RunError,
+    extras::Seen,
+    patience::{TURN, patiently},
+    report::{Drift, word},
+    runs::{self, Run},
+    scan::{List, Offset, Window},
+};
+
+/// An incremental run looks this much further back than the last one began.
+const OVERLAP: Duration = Duration::minutes(10);
+
+/// What a run compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What changed at Clerk since this moment.
+    Since(Time),
+    /// Everybody, and whom Clerk no longer has.
+    Everything,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Everything, not only what changed lately.
+    pub full: bool,
+    /// Look, and write nothing.
+    pub dry_run: bool,
+    /// Leave changes alone that are younger than `reconcile.settle`.
+    pub scheduled: bool,
+}
+
+impl Reconciler {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`RunError`]; what was repaired by then stands.
+    pub async fn reconcile(&self, options: Options) -> Result<Drift, RunError> {
+        let since = match options.full {
+            true => None,
+            false => runs::last_start(&self.db, ["incremental", "full"]).await?,
+        };
+        let (mode, scope) = match since {
+            Some(last) => ("incremental", Scope::Since(last - OVERLAP)),
+            // Without an earlier run nothing tells how far back to look.
+            None => ("full", Scope::Everything),
+        };
+        let origin = if options.scheduled { "schedule" } else { "command" };
+        let run = self.begin("reconcile", mode, origin, options.dry_run, false).await?;
+        let settle = Duration::from_std(self.config.settle).unwrap_or(Duration::minutes(2));
+        let until = options.scheduled.then(|| run.started_at - settle);
+        let found = self.compared(&run, scope, options.dry_run, until).await;
+        match &found {
+            Ok(drift) => {
+                if !drift.dry_run {
+                    self.tell(drift).await?;
+                }
+                self.end(&run, true, json!(drift)).await?;
+            }
+            Err(error) => self.end(&run, false, json!({"error": error.to_string()})).await?,
+        }
+        found
+    }
+
+    async fn compared(&self, run: &Run, scope: Scope, dry: bool, until: Option<Time>) -> Result<Drift, RunError> {
+        let keep = async {
+            loop {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                if let Err(error) = self.note(run, json!({"scope": run.mode})).await {
+                    return error;
+                }
+            }
+        };
+        tokio::select! {
+            found = self.compare(scope, dry, until) => found,
+            error = keep => Err(error),
+        }
+    }
+
+    /// Compares without a run of its own. What changed after `until` is left alone.
+    pub(super) async fn compare(&self, scope: Scope, dry: bool, until: Option<Time>) -> Result<Drift, RunError> {
+        let started = self.clock.now();
+        let mut drift = Drift { dry_run: dry, ..Drift::default() };
+        let mut seen = Seen::default();
+        match scope {
+            Scope::Since(since) => {
+                self.changed_users(since, until, &mut drift).await?;
+                self.listed(List::Organizations, until, &mut drift, &mut seen).await?;
+                self.young_memberships(since, until, &mut drift).await?;
+            }
+            Scope::Everything => {
+                let mut window = Window::default();
+                while let Some(page) = self.next_users(&mut window).await? {
+                    seen.add(Kind::User, &page);
+                    self.judge(Kind::User, page, until, &mut drift).await?;
+                }
+                self.listed(List::Organizations, until, &mut drift, &mut seen).await?;
+                self.listed(List::Memberships, until, &mut drift, &mut seen).await?;
+                self.extras(&seen, started, dry, until.is_some(), &mut drift).await?;
+            }
+        }
+        if !dry {
+            self.worker.drain().await?;
+        }
+        Ok(drift)
+    }
+
+    async fn changed_users(&self, since: Time, until: Option<Time>, drift: &mut Drift) -> Result<(), RunError> {
+        let mut offset = 0;
+        loop {
+            let ask = || self.api.users_by_change(offset, PAGE_MAX, TURN);
+            let page = patiently(&self.shutdown, ask).await?;
+            let last = page.len() < PAGE_MAX as usize
+                || page.last().is_some_and(|object| outline(object).updated_at.is_some_and(|at| at < since));
+            self.judge(Kind::User, page, until, drift).await?;
+            if last {
+                return Ok(());
+            }
+            offset += u64::from(PAGE_MAX);
+        }
+    }
+
+    async fn young_memberships(&self, since: Time, until: Option<Time>, drift: &mut Drift) -> Result<(), RunError> {
+        let mut offset = 0;
+        loop {
+            let ask = || self.api.memberships_by_age(offset, PAGE_MAX, TURN);
+            let page = patiently(&self.shutdown, ask).await?.data;
+            let last = page.len() < PAGE_MAX as usize
+                || page.last().is_some_and(|object| outline(object).created_at.is_some_and(|at| at < since));
+            self.judge(Kind::Membership, page, until, drift).await?;
+            if last {
+                return Ok(());
+            }
+            offset += u64::from(PAGE_MAX);
+        }
+    }
+
+    async fn listed(
+        &self,
+        list: List,
+        until: Option<Time>,
+        drift: &mut Drift,
+        seen: &mut Seen,
+    ) -> Result<(), RunError> {
+        let kind = match list {
+            List::Organizations => Kind::Organization,
+            List::Memberships => Kind::Membership,
+        };
+        let mut offset = Offset::default();
+        while let Some(page) = self.next_listed(list, &mut offset).await? {
+            seen.add(kind, &page.data);
+            self.judge(kind, page.data, until, drift).await?;
+        }
+        Ok(())
+    }
+
+    /// Plans a page and sorts what that changes, or would change.
+    async fn judge(&self, kind: Kind, page: Objects, until: Option<Time>, drift: &mut Drift) -> Result<(), RunError> {
+        *drift.scanned.entry(word(kind)).or_default() += page.len() as u64;
+        let settled =
+            |object: &&Box<_>| until.is_none_or(|until| outline(object).updated_at.is_none_or(|at| at <= until));
+        let objects = page.iter().filter(settled).map(|object| stored(kind, object)).collect();
+        let report = self.applier.apply(objects, Origin::Reconcile, drift.dry_run).await?;
+        drift.add(kind, &report);
+        Ok(())
+    }
+
+    /// Counts the repairs, and raises an alert where there were any.
+    async fn tell(&self, drift: &Drift) -> Result<(), RunError> {
+        let sorts = drift.sorts();
+        sorts.iter().for_each(|(sort, found)| metrics::drift(sort, found.count));
+        if drift.count() == 0 {
+            return Ok(());
+        }
+        let counts: BTreeMap<&str, u64> = sorts.iter().map(|(sort, found)| (*sort, found.count)).collect();
+        let text = format!(
+            "a comparison with Clerk found deliveries that were lost: {} missing, {} stale, {} extra, {} conflicting; what \
+             could be repaired is. `clerk-sync runs` names them; see in Clerk's dashboard why deliveries fail",
+            counts["missing"], counts["stale"], counts["extra"], counts["conflicting"]
+        );
+        let alert = Alert { kind: "reconcile.drift", level: "warning", subject: "deliveries".into(), text };
+        let repeat = Duration::from_std(self.repeat).unwrap_or(Duration::MAX);
+        let tx = self.db.begin_commit().await?;
+        let now = self.clock.now();
+        raise(&tx, &[alert], repeat, &self.clock, now).await?;
+        tx.commit().await?;
+        self.applier.signals.outbox.wake();
+        Ok(())
+    }
+}
