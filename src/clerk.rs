@@ -7,5 +7,6 @@ mod membership;
 mod organization;
 pub mod private;
 pub mod signature;
+pub mod simulated;
 pub mod token;
 mod user;
