@@ -8,7 +8,7 @@
 //!   cost no memory (`seed`, `shelf`, `state`)
 //! - [`objects`]: whole objects to put into it
 //! - [`Modes`]: slowness, failures, limits, changes between requests; and what was asked
-//! - [`serve`], [`router`]: the API (`server`, `endpoints`, `people`, `query`, `errors`, `failures`, `line`)
+//! - [`serve`], [`router`]: the API (`server`, `endpoints`, `people`, `order`, `query`, `errors`, `failures`, `line`)
 
 mod bits;
 mod endpoints;
@@ -18,6 +18,7 @@ mod ids;
 mod line;
 mod modes;
 pub mod objects;
+mod order;
 mod people;
 mod query;
 mod seed;

@@ -7,6 +7,7 @@ use super::{
     errors::{self, ApiError},
     ids::Kind,
     modes::Rules,
+    order::sort,
     people,
     query::{Order, Query},
     shelf::{By, Part},
@@ -237,7 +238,7 @@ fn organizations(state: &State, rules: &Rules, query: &str) -> Result<Answer, Ap
     });
     ranks.sort_unstable();
     ranks.dedup();
-    people::sort(state, Kind::Organization, &mut ranks, order);
+    sort(state, Kind::Organization, &mut ranks, order);
     let total = ranks.len() as u64;
     let ranks: Vec<u64> = ranks.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
     Ok((list(&text(&ranks), total), asked))
@@ -253,7 +254,7 @@ fn memberships(
     order: Order,
 ) -> Result<String, ApiError> {
     let page = query.page(rules.refuse_limits)?;
-    people::sort(state, Kind::Membership, &mut ranks, order);
+    sort(state, Kind::Membership, &mut ranks, order);
     let total = ranks.len() as u64;
     let ranks: Vec<u64> = ranks.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
     Ok(list(&texts(state, Kind::Membership, &ranks), total))

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, Response as Builder, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::{errors, line::Cut};
 
@@ -104,7 +104,12 @@ fn broken() -> io::Result<Bytes> {
 /// The head of an answer of `body`, and half of it.
 pub(super) fn truncated(body: &str) -> Response {
     let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
-    let stream = Body::from_stream(stream::iter([Ok(half), broken()]));
+    // The pause lets the half go out: what is still held when a body breaks is dropped.
+    let end = async {
+        tokio::task::yield_now().await;
+        broken()
+    };
+    let stream = Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(end)));
     Builder::builder()
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::CONTENT_LENGTH, body.len())

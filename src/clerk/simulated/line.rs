@@ -40,13 +40,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// An error once it is cut; from then on closing it sends a reset.
     fn check(&self) -> io::Result<()> {
-        if !self.cut.0.load(Ordering::Acquire) {
-            return Ok(());
+        if self.cut.0.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.check().is_err() {
+            // Closing then sends a reset. Where it cannot, the caller sees an end instead, which is bad enough.
+            let _ = self.stream.set_zero_linger();
         }
-        self.stream.set_zero_linger()?;
-        Err(io::ErrorKind::ConnectionReset.into())
     }
 }
 

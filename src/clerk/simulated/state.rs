@@ -184,7 +184,7 @@ impl State {
         object["created_at"] = created_at.into();
         object["updated_at"] = updated_at.into();
         // Of a seeded one only what differs is held.
-        let body = match (self.seed.index(kind, id), object) {
+        let body = match (self.seed.index(kind, id).filter(|index| *index == rank), object) {
             (Some(index), Value::Object(mut members)) => {
                 let seeded = parse(&self.seeded(kind, index));
                 let whole = seeded.as_object().into_iter().flatten().any(|(name, _)| !members.contains_key(name));

@@ -43,14 +43,14 @@ async fn by_what_they_are_called() {
         user["username"] = "moved".into();
     });
     let email = sim.world.user(&seeded).unwrap()["email_addresses"][0]["email_address"].as_str().unwrap().to_owned();
-    assert_eq!(sim.ids(&format!("/users?email_address={}", email.to_uppercase())).await, [seeded.clone()]);
-    assert_eq!(sim.ids("/users?email_address=moved%40example.com").await, [moved.clone()]);
+    assert_eq!(sim.ids(&format!("/users?email_address={}", email.to_uppercase())).await, [seeded.as_str()]);
+    assert_eq!(sim.ids("/users?email_address=moved%40example.com").await, [moved.as_str()]);
     assert!(sim.ids(&format!("/users?email_address={old}")).await.is_empty());
     assert_eq!(sim.ids(&format!("/users?email_address={email}&email_address=moved@example.com")).await.len(), 2);
-    assert_eq!(sim.ids("/users?external_id=crm-1&external_id=crm-2").await, [moved.clone()]);
+    assert_eq!(sim.ids("/users?external_id=crm-1&external_id=crm-2").await, [moved.as_str()]);
     assert_eq!(sim.get("/users/count?external_id=-crm-1").await.1["total_count"], 199);
-    assert_eq!(sim.ids("/users?username=moved").await, [moved.clone()]);
-    assert_eq!(sim.ids("/users?query=OVED%40").await, [moved.clone()]);
+    assert_eq!(sim.ids("/users?username=moved").await, [moved.as_str()]);
+    assert_eq!(sim.ids("/users?query=OVED%40").await, [moved.as_str()]);
     assert_eq!(sim.ids(&format!("/users?query={seeded}")).await, [seeded]);
     let named = |user: &Value| user["last_name"].as_str().unwrap().to_lowercase().contains("ross");
     assert_eq!(sim.ids("/users?name_query=ross&limit=500").await, whoever(&sim, named));
@@ -107,11 +107,11 @@ async fn by_organization_and_by_member() {
     assert_eq!(body["total_count"], sim.world.memberships_of_user(&user).len());
     assert_eq!(
         sim.ids(&format!("/organizations?organization_id={second}&organization_id=org_no")).await,
-        [second.clone()]
+        [second.as_str()]
     );
     assert_eq!(sim.ids(&format!("/organizations?limit=500&organization_id=-{second}")).await.len(), 9);
     let name = sim.world.organization(&second).unwrap()["slug"].as_str().unwrap().to_owned();
-    assert_eq!(sim.ids(&format!("/organizations?query={name}")).await, [second.clone()]);
+    assert_eq!(sim.ids(&format!("/organizations?query={name}")).await, [second.as_str()]);
     let member = of_first[0].as_str().unwrap();
     let one = sim.list(&format!("/organizations/{first}/memberships?user_id={member}&user_id=user_no")).await;
     assert_eq!((one.len(), &one[0]["public_user_data"]["user_id"]), (1, &of_first[0]));
