@@ -9,5 +9,6 @@ pub mod object;
 mod organization;
 pub mod private;
 pub mod signature;
+pub mod simulated;
 pub mod token;
 mod user;

@@ -21,6 +21,7 @@ mod rules;
 mod scale;
 mod scenarios;
 mod search;
+mod simulated;
 mod sinks;
 mod support;
 mod sync;
