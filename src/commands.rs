@@ -21,6 +21,7 @@ mod replay;
 mod runs;
 mod send;
 mod serve;
+mod simulated;
 
 use std::{collections::HashMap, path::PathBuf};
 

@@ -171,7 +171,9 @@ async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, ApiError> {
     match status.as_u16() {
         200..=299 => Ok(body),
         401 | 403 => Err(ApiError::Forbidden { status: status.as_u16() }),
-        404 => Err(ApiError::NotFound),
+        // Only Clerk's own word that something is not there counts: a proxy's says nothing about it.
+        404 if error::is_clerks(&body) => Err(ApiError::NotFound),
+        404 => Err(ApiError::Unreadable("a 404 that is not Clerk's")),
         // Nothing is redirected on an API that we were told the address of.
         300..=399 => Err(ApiError::Refused { status: status.as_u16(), code: "redirect".into() }),
         400..=499 => Err(ApiError::Refused { status: status.as_u16(), code: error::code(&body) }),

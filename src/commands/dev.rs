@@ -1,4 +1,5 @@
-//! `clerk-sync dev`: everything embedded, a secret of its own, the fixtures through real HTTP with real signatures.
+//! `clerk-sync dev`: everything embedded, a secret of its own, a simulated Clerk, the fixtures through real HTTP with real
+//! signatures.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +18,13 @@ use crate::{
     config::{Config, Secret},
     db::{Db, Stmt},
     lifecycle,
+    reconcile::drift::Options,
 };
 
 use super::{
     fixtures,
     send::{Delivery, Sender},
+    simulated::Simulated,
 };
 
 #[derive(Debug, ClapArgs)]
@@ -34,14 +37,21 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> {
     let (secret, token) = (format!("whsec_{}", random()), uuid::Uuid::new_v4().simple().to_string());
     let folder = folder(&config, args.once)?;
-    embed(&mut config, &folder, &secret, &token, args.once);
     let clock = Clock::system();
+    let clerk = Simulated::start(clock.clone()).await?;
+    embed(&mut config, &folder, &secret, &token, args.once);
+    clerk.embed(&mut config);
     let app = App::connect(config, clock.clone(), true).await?;
     let db = app.db.clone();
+    let reconciler = super::reconcile::asked(&app, &clerk.stop)?;
     let running = app.start(&Role::ALL.into()).await?;
     let base = format!("http://{}", running.addr);
-    let healthy = play(&db, &Sender::new(&base, &secret, clock)?).await?;
+    let mut healthy = play(&db, &Sender::new(&base, &secret, clock)?, &clerk).await?;
     summary(&db).await?;
+    let drift = reconciler.reconcile(Options { full: true, dry_run: true, scheduled: false }).await?;
+    let compared: Vec<String> = drift.scanned.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    println!("clerk      {} differences from the simulated Clerk ({})", drift.count(), compared.join(", "));
+    healthy &= drift.count() == 0;
     if !args.once {
         let (ws, file) = (base.replacen("http", "ws", 1), folder.join("clerk-sync.db"));
         println!("\nwebhooks   {base}/webhooks/clerk");
@@ -51,6 +61,7 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
         println!("websocket  {ws}/v1/ws");
         println!("token      {token}   (Authorization: Bearer; the websocket's auth message)");
         println!("database   {}", file.display());
+        println!("clerk      CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
         println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
         lifecycle::signal().await?;
     }
@@ -100,9 +111,11 @@ fn embed(config: &mut Config, folder: &Path, secret: &str, token: &str, once: bo
 }
 
 /// Posts every fixture and prints what became of it. False if one was refused or ended `dead`.
-async fn play(db: &Db, sender: &Sender) -> anyhow::Result<bool> {
+async fn play(db: &Db, sender: &Sender, clerk: &Simulated) -> anyhow::Result<bool> {
     let mut healthy = true;
     for (name, body) in fixtures::events() {
+        // Clerk first: what it delivers is so there already.
+        clerk.follow(&body);
         let id = format!("msg_{name}");
         let started = std::time::Instant::now();
         let delivery = Delivery { name, id, body };

@@ -86,7 +86,10 @@ impl Schedule {
     }
 
     /// The comparison that is due, a full one first.
-    async fn due(&self) -> Result<Option<Options>, DbErr> {
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn due(&self) -> Result<Option<Options>, DbErr> {
         let with = &self.with;
         let (every, full_every) = (with.config.every, with.config.full_every);
         let now = with.clock.now();
@@ -94,6 +97,10 @@ impl Schedule {
             let every = chrono::Duration::from_std(every).unwrap_or(chrono::Duration::MAX);
             !every.is_zero() && last.is_none_or(|last| now - last >= every)
         };
+        // Before anybody was loaded everybody is missing: that is a backfill's to mend, and nobody's lost delivery.
+        if !based(&with.db).await? {
+            return Ok(None);
+        }
         let full = began(&with.db, true).await?;
         if overdue(full, full_every) {
             return Ok(Some(Options { full: true, scheduled: true, ..Options::default() }));
@@ -116,4 +123,10 @@ async fn began(db: &Db, full: bool) -> Result<Option<Time>, DbErr> {
         .first()
         .map(|row| row.try_get("", "started_at"))
         .transpose()
+}
+
+/// Whether a run over everybody has come to a good end.
+async fn based(db: &Db) -> Result<bool, DbErr> {
+    let find = "select 1 as one from sync_runs where state = 'done' and not dry_run and mode = 'full' limit 1";
+    Ok(!Stmt::new(&db.read, find).all(&db.read).await?.is_empty())
 }

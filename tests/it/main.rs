@@ -16,6 +16,7 @@ mod house;
 mod operators;
 mod payloads;
 mod privacy;
+mod reconcile;
 mod retention;
 mod rules;
 mod scale;

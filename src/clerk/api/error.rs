@@ -80,6 +80,11 @@ pub(super) fn code(body: &[u8]) -> String {
     code.map(|coded| coded.code).filter(plain).unwrap_or_else(|| "without a code".into())
 }
 
+/// Whether an error's body is one of Clerk's.
+pub(super) fn is_clerks(body: &[u8]) -> bool {
+    serde_json::from_slice::<Errors>(body).is_ok_and(|errors| !errors.errors.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod chat;
+pub(crate) mod clerk;
 pub(crate) mod dump;
 pub(crate) mod history;
 pub(crate) mod issuer;

@@ -1,0 +1,61 @@
+//! The simulated Clerk of `dev`: on a port of its own, knowing whom the fixtures tell of, when they tell of them.
+
+use anyhow::Context as _;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clerk::simulated::{Modes, World, serve},
+    clock::Clock,
+    config::{Config, Secret},
+};
+
+pub(super) struct Simulated {
+    world: World,
+    pub(super) url: String,
+    pub(super) key: String,
+    pub(super) stop: CancellationToken,
+}
+
+impl Simulated {
+    pub(super) async fn start(clock: Clock) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free on 127.0.0.1")?;
+        let url = format!("http://{}/v1", listener.local_addr()?);
+        let key = format!("sk_test_{}", uuid::Uuid::new_v4().simple());
+        let (world, modes, stop) = (World::new(clock), Modes::default(), CancellationToken::new());
+        modes.set_key(Some(&key));
+        modes.set_rate_limit(Some(100));
+        tokio::spawn(serve(world.clone(), modes, listener, stop.clone()));
+        Ok(Self { world, url, key, stop })
+    }
+
+    /// Whatever the environment says: the real Clerk is not asked.
+    pub(super) fn embed(&self, config: &mut Config) {
+        config.clerk.secret_key = Secret::from(self.key.as_str());
+        config.clerk.api_url.clone_from(&self.url);
+        config.clerk.rate_limit = 0;
+    }
+
+    /// Changes the world as an event says that it has changed.
+    pub(super) fn follow(&self, body: &[u8]) {
+        let Ok(mut event) = serde_json::from_slice::<Value>(body) else { return };
+        let (data, world) = (event["data"].take(), &self.world);
+        let id = data["id"].as_str().unwrap_or_default().to_owned();
+        match event["type"].as_str().unwrap_or_default() {
+            "user.created" | "user.updated" => drop(world.put_user(data)),
+            "user.deleted" => drop(world.delete_user(&id)),
+            "organization.created" | "organization.updated" => drop(world.put_organization(data)),
+            "organization.deleted" => drop(world.delete_organization(&id)),
+            "organizationMembership.created" | "organizationMembership.updated" => drop(world.put_membership(data)),
+            "organizationMembership.deleted" => drop(world.delete_membership(&id)),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,85 @@
+//! One person, now: over HTTP, through one request to Clerk however many ask.
+
+use clerk_sync::{
+    clerk::simulated::{Endpoint, Failure, objects},
+    clock::Clock,
+};
+use serde_json::Value;
+
+use super::{nobody, pairs};
+use crate::support::clerk::{Change, Kind, Simulated};
+
+async fn ask(base: &str, path: &str, token: &str) -> (u16, Value) {
+    let client = reqwest::Client::new();
+    let answer = client.post(format!("{base}/v1/users/{path}")).bearer_auth(token).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn person(clerk: &Simulated, name: &str) -> String {
+    let at = Clock::system().now() - chrono::Duration::seconds(5);
+    clerk.clerk.put_user(objects::user(name, "Person", &format!("{name}@example.com"), at))
+}
+
+#[tokio::test]
+async fn the_row_is_there_after_one_question_however_many_ask() {
+    let keys = [
+        ("api.admin_token", "admin-token"),
+        ("api.tokens", "reader:read:read-token,writer:write:write-token"),
+        ("reconcile.every", "0s"),
+        ("reconcile.full_every", "0s"),
+        ("silence.after", "0s"),
+    ];
+    for (clerk, world) in pairs(nobody, &keys).await {
+        let running = world.serve().await;
+        let base = format!("http://{}", running.addr);
+        let id = person(&clerk, "ada");
+        clerk.modes.reset_counts();
+        clerk.modes.set_latency(std::time::Duration::from_millis(150), std::time::Duration::ZERO);
+        let path = format!("{id}/ensure");
+        let many = futures_util::future::join_all((0..40).map(|_| ask(&base, &path, "admin-token"))).await;
+        assert!(many.iter().all(|(status, row)| *status == 200 && row["clerk_id"] == *id), "{}: {many:?}", world.name);
+        assert_eq!(clerk.modes.counts().of(Endpoint::User), 1, "{}", world.name);
+        clerk.modes.set_latency(std::time::Duration::ZERO, std::time::Duration::ZERO);
+        // It is here: nobody is asked.
+        assert_eq!(ask(&base, &path, "write-token").await.0, 200);
+        assert_eq!(clerk.modes.counts().of(Endpoint::User), 1, "{}", world.name);
+        assert_eq!(ask(&base, &path, "read-token").await.0, 403);
+        assert_eq!(ask(&base, &path, "nobody").await.0, 401);
+        assert_eq!(ask(&base, "user_none/ensure", "admin-token").await.0, 404);
+        assert_eq!(ask(&base, "user_none/ensure?wait=1", "admin-token").await.0, 404);
+        assert_eq!(ask(&base, "user_none/ensure?wait=31", "admin-token").await.0, 422);
+        assert_eq!(ask(&base, "user-1%2F..%2Fusers/ensure", "admin-token").await.0, 422);
+        // Whoever was deleted is not brought back, even where Clerk still shows them.
+        let gone = person(&clerk, "gone");
+        let deleted = {
+            clerk.clerk.delete_user(&gone);
+            clerk.clerk.event(Kind::User, Change::Deleted, &gone).unwrap()
+        };
+        world.deliver("msg_gone", &deleted).await;
+        world.drain().await;
+        clerk.clerk.put_user(objects::user("gone", "Again", "gone@example.com", Clock::system().now()));
+        assert_eq!(ask(&base, &format!("{gone}/ensure"), "admin-token").await.0, 404, "{}", world.name);
+        // A rule keeps them out: which.
+        let nameless = clerk.clerk.put_user(objects::user("", "", "nameless@example.com", Clock::system().now()));
+        clerk.clerk.touch_user(&nameless, |user| {
+            user["first_name"] = Value::Null;
+            user["last_name"] = Value::Null;
+        });
+        let (status, problem) = ask(&base, &format!("{nameless}/ensure"), "admin-token").await;
+        assert_eq!((status, &problem["code"]), (409, &Value::from("conflict_condition")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("entry.require_name"), "{problem}");
+        // Clerk is down: our fault, worth another try.
+        let late = person(&clerk, "late");
+        clerk.modes.fail_share(1.0, [Failure::Unavailable]);
+        let (status, problem) = ask(&base, &format!("{late}/ensure"), "admin-token").await;
+        assert_eq!((status, &problem["code"]), (503, &Value::from("not_ready")), "{problem}");
+        clerk.modes.fail_share(0.0, []);
+        // Not readable at Clerk yet: waited for.
+        clerk.modes.set_freshness(std::time::Duration::from_secs(2));
+        let fresh = clerk.clerk.put_user(objects::user("fresh", "Person", "f@example.com", Clock::system().now()));
+        assert_eq!(ask(&base, &format!("{fresh}/ensure"), "admin-token").await.0, 404, "{}", world.name);
+        assert_eq!(ask(&base, &format!("{fresh}/ensure?wait=10"), "admin-token").await.0, 200, "{}", world.name);
+        clerk.modes.set_freshness(std::time::Duration::ZERO);
+        running.stop().await;
+    }
+}
