@@ -126,22 +126,23 @@ async fn other_orders_sort_by_their_member() {
     assert_eq!((id(largest), &largest["members_count"]), (sim.world.nth(Kind::Organization, 7).unwrap(), &6.into()));
 }
 
-/// A million people, three million memberships: there at once, and a page anywhere costs a page.
+/// Twenty million people, sixty million memberships: there at once, and a page anywhere costs a page. Whatever looked
+/// at all of them, even once, would take far longer than the limit.
 #[tokio::test]
-async fn a_million_costs_nothing() {
+async fn millions_cost_nothing() {
+    const PEOPLE: u64 = 20_000_000;
     let start = Instant::now();
-    let sim = Sim::new(1_000_000, 100_000, 3_000_000);
+    let sim = Sim::new(PEOPLE, 100_000, 3 * PEOPLE);
     assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
-    for n in (0..1_000_000).step_by(5_000) {
-        let id = sim.world.nth(Kind::User, n - n / 5_000).unwrap();
-        if n % 2 == 0 {
+    for n in (0..PEOPLE).step_by(100_000) {
+        let id = sim.world.nth(Kind::User, n - n / 100_000).unwrap();
+        if n % 200_000 == 0 {
             sim.world.delete_user(&id)
         } else {
             sim.world.touch_user(&id, |_| {})
         };
     }
-    let start = Instant::now();
-    for n in [0, 250_000, 999_000] {
+    for n in [0, PEOPLE / 4, PEOPLE - 1_000] {
         let cursor = sim.world.nth(Kind::User, n).unwrap();
         let page = sim.ids(&format!("/users?limit=500&order_by=created_at&starting_after={cursor}")).await;
         assert_eq!(page, sim.world.ids(Kind::User, n + 1, 500));
@@ -151,6 +152,5 @@ async fn a_million_costs_nothing() {
         assert_eq!(sim.ids(&format!("/users?limit=500&order_by=-updated_at&offset={n}")).await.len(), 500);
         assert_eq!(sim.ids(&format!("/organization_memberships?limit=500&offset={}", 2 * n)).await.len(), 500);
     }
-    // Twelve pages; looking at a million people as JSON takes longer even once.
-    assert!(start.elapsed().as_millis() < 4000, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
