@@ -21,6 +21,7 @@ mod replay;
 mod runs;
 mod send;
 mod serve;
+mod simulate;
 mod simulated;
 
 use std::{collections::HashMap, path::PathBuf};
@@ -49,6 +50,8 @@ enum Command {
     Serve(serve::Args),
     /// Everything embedded, with fixtures: see it work without setting anything
     Dev(dev::Args),
+    /// A Clerk of any size to rehearse against: its API on this machine, and deliveries of what changes there
+    Simulate(simulate::Args),
     /// Sign event files and post them to a server
     Send(send::Args),
     /// What was delivered, and what became of it
@@ -97,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args, config).await,
             Command::Dev(args) => dev::run(args, config).await,
+            Command::Simulate(args) => simulate::run(args, config).await,
             Command::Send(args) => send::run(args, config).await,
             Command::Inbox(args) => inbox::run(args, config).await,
             Command::Conflicts(args) => conflicts::run(args, config).await,

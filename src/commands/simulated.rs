@@ -1,4 +1,5 @@
-//! The simulated Clerk of `dev`: on a port of its own, knowing whom the fixtures tell of, when they tell of them.
+//! A simulated Clerk on a port of its own: that of `dev`, which knows whom the fixtures tell of when they tell of them, and
+//! that of `simulate`.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -19,13 +20,19 @@ pub(super) struct Simulated {
 }
 
 impl Simulated {
+    /// Of nobody, with the limits of a development instance.
     pub(super) async fn start(clock: Clock) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free on 127.0.0.1")?;
+        Self::of(World::new(clock), 0, Some(100)).await
+    }
+
+    /// Of this world; `rate`: requests in ten seconds, if they are limited.
+    pub(super) async fn of(world: World, port: u16, rate: Option<u32>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.context("--port: it is taken on 127.0.0.1")?;
         let url = format!("http://{}/v1", listener.local_addr()?);
         let key = format!("sk_test_{}", uuid::Uuid::new_v4().simple());
-        let (world, modes, stop) = (World::new(clock), Modes::default(), CancellationToken::new());
+        let (modes, stop) = (Modes::default(), CancellationToken::new());
         modes.set_key(Some(&key));
-        modes.set_rate_limit(Some(100));
+        modes.set_rate_limit(rate);
         tokio::spawn(serve(world.clone(), modes, listener, stop.clone()));
         Ok(Self { world, url, key, stop })
     }

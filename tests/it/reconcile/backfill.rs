@@ -106,7 +106,7 @@ async fn it_goes_on_where_it_was_killed() {
     for (clerk, world) in pairs(seeded(1_600, 10, 600), &[]).await {
         clerk.modes.reset_counts();
         let mut kills = 0;
-        for after in [7, 6] {
+        for after in [12, 9] {
             let stop = CancellationToken::new();
             let kill = stop.clone();
             clerk.modes.after_requests(after, move |_| kill.cancel());
