@@ -1,13 +1,22 @@
 //! Whoever has not entered is asked for at Clerk first.
 
-use clerk_sync::{clerk::simulated::Failure, clock::Clock};
+use std::time::{Duration, Instant};
+
+use clerk_sync::{
+    clerk::{
+        decode::{Stored, decode},
+        simulated::Failure,
+    },
+    clock::Clock,
+    domain::Change as Says,
+};
 use serde_json::json;
 
 use super::{nobody, pairs, seeded, told};
 use crate::support::{
-    clerk::{Change, Kind},
+    clerk::{Change, Clerk, Kind, Simulated},
     people::user,
-    world::World,
+    world::{self, World},
 };
 
 async fn ended(world: &World, id: &str) -> (String, Option<String>) {
@@ -108,4 +117,46 @@ async fn ids_that_mean_something_to_clerks_filter_are_nobody() {
         let pending = "select count(*) as n from inbox where state = 'pending'";
         assert_eq!(super::number(&world.app.db, pending).await, 4, "{}", world.name);
     }
+}
+
+/// The real limit in force: a thousand requests in ten seconds, of which a process takes half.
+#[tokio::test]
+async fn ten_seconds_of_two_thousand_new_people_a_second_are_asked_for_in_less() {
+    let clerk = Simulated::of(Clerk::seeded(20_000, 0, 0, 9, Clock::system())).await;
+    let keys = clerk.keys(&[("clerk.secret_key", "sk_live_simulated"), ("clerk.rate_limit", "0")]);
+    clerk.modes.set_key(Some("sk_live_simulated"));
+    clerk.modes.set_rate_limit(Some(1_000));
+    let world = world::sqlite(&keys).await;
+    let confirm = world.app.worker().confirm.unwrap();
+    let now = Clock::system().now();
+    let ids = clerk.clerk.ids(Kind::User, 0, 20_000);
+    let mut spent = Duration::ZERO;
+    for chunk in ids.chunks(512) {
+        let event = |(seq, id): (i64, &String)| {
+            let mut body = user("new", 1);
+            body["data"]["id"] = id.as_str().into();
+            let body = Some(body.to_string().into_bytes());
+            let row = Stored {
+                seq,
+                svix_id: format!("msg_{id}"),
+                event_type: "user.created".into(),
+                body,
+                instance_id: None,
+                occurred_at: None,
+                subject: None,
+                object_id: None,
+            };
+            decode(row, None)
+        };
+        let mut events: Vec<_> = (1..).zip(chunk).map(event).collect();
+        let mut judged: Vec<_> = events.iter_mut().map(|event| (event, now)).collect();
+        let started = Instant::now();
+        assert!(confirm.judge(&mut judged).await.unwrap().is_empty());
+        spent += started.elapsed();
+        assert!(events.iter().all(|event| matches!(event.change, Says::User(_))));
+    }
+    let counts = clerk.modes.counts();
+    assert_eq!((counts.most_ids, counts.answered(429)), (100, 0), "{counts:?}");
+    assert!(counts.total() <= 240 && counts.peak <= 1_000, "{counts:?}");
+    assert!(spent < Duration::from_secs(10), "{spent:?}");
 }

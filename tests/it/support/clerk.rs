@@ -2,7 +2,6 @@
 
 use clerk_sync::{
     clerk::simulated::{self, Modes},
-    clock::Clock,
 };
 use tokio_util::sync::CancellationToken;
 
