@@ -15,7 +15,6 @@ pub struct Model {
     pub mode: String,
     pub origin: String,
     pub state: String,
-    pub dry_run: bool,
     pub started_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub finished_at: Option<DateTimeUtc>,

@@ -10,7 +10,6 @@ pub(crate) const STEP: Step = Step {
             mode text not null,
             origin text not null,
             state text not null check (state in ('running', 'done', 'failed')),
-            dry_run boolean not null,
             started_at {time} not null,
             updated_at {time} not null,
             finished_at {time},

@@ -32,9 +32,8 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
             .iter()
             .filter_map(|sort| count(sort).map(|n| format!("{n} {sort}")))
             .collect();
-        let dry = if row.dry_run { " (dry run)" } else { "" };
         println!(
-            "{}  {:<9} {:<11} {:<8} {:<8}{dry}  {}",
+            "{}  {:<9} {:<11} {:<8} {:<8}  {}",
             rfc3339(row.started_at),
             row.kind,
             row.mode,

@@ -84,7 +84,7 @@ impl Reconciler {
     /// # Errors
     /// [`RunError`]; it goes on where it stopped when it is started again.
     pub async fn backfill(&self, options: Options, meter: Arc<Meter>) -> Result<Backfilled, RunError> {
-        let run = self.begin("backfill", "full", "command", false, !options.restart).await?;
+        let run = self.begin("backfill", "full", "command", !options.restart).await?;
         let done = self.filled(&run, options, meter).await;
         match &done {
             Ok(done) => self.end(&run, done.proof.holds(), json!(done)).await?,

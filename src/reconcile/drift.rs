@@ -32,6 +32,10 @@ use super::{
 /// An incremental run looks this much further back than the last one began.
 const OVERLAP: Duration = Duration::minutes(10);
 
+/// A longer absence is made up for by a full run: Clerk's order of change is read by offset, which gets slower and
+/// slower the further back it goes.
+const LONGEST: Duration = Duration::days(3);
+
 /// What a run compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -53,30 +57,31 @@ pub struct Options {
 }
 
 impl Reconciler {
-    /// Runs it to its end.
+    /// Runs it to its end. A dry run leaves no trace, not even a row of its own.
     ///
     /// # Errors
     /// [`RunError`]; what was repaired by then stands.
     pub async fn reconcile(&self, options: Options) -> Result<Drift, RunError> {
         let since = match options.full {
             true => None,
-            false => runs::last_start(&self.db, ["incremental", "full"]).await?,
+            false => runs::last_start(&self.db).await?.filter(|last| self.clock.now() - *last < LONGEST),
         };
         let (mode, scope) = match since {
             Some(last) => ("incremental", Scope::Since(last - OVERLAP)),
-            // Without an earlier run nothing tells how far back to look.
+            // Without a recent run nothing tells how far back to look.
             None => ("full", Scope::Everything),
         };
+        if options.dry_run {
+            return self.compare(scope, true, None).await;
+        }
         let origin = if options.scheduled { "schedule" } else { "command" };
-        let run = self.begin("reconcile", mode, origin, options.dry_run, false).await?;
+        let run = self.begin("reconcile", mode, origin, false).await?;
         let settle = Duration::from_std(self.config.settle).unwrap_or(Duration::minutes(2));
         let until = options.scheduled.then(|| run.started_at - settle);
-        let found = self.compared(&run, scope, options.dry_run, until).await;
+        let found = self.compared(&run, scope, until).await;
         match &found {
             Ok(drift) => {
-                if !drift.dry_run {
-                    self.tell(drift).await?;
-                }
+                self.tell(drift).await?;
                 self.end(&run, true, json!(drift)).await?;
             }
             Err(error) => self.end(&run, false, json!({"error": error.to_string()})).await?,
@@ -84,7 +89,7 @@ impl Reconciler {
         found
     }
 
-    async fn compared(&self, run: &Run, scope: Scope, dry: bool, until: Option<Time>) -> Result<Drift, RunError> {
+    async fn compared(&self, run: &Run, scope: Scope, until: Option<Time>) -> Result<Drift, RunError> {
         let keep = async {
             loop {
                 tokio::time::sleep(std::time::Duration::from_secs(5)).await;
@@ -94,7 +99,7 @@ impl Reconciler {
             }
         };
         tokio::select! {
-            found = self.compare(scope, dry, until) => found,
+            found = self.compare(scope, false, until) => found,
             error = keep => Err(error),
         }
     }

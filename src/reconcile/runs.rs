@@ -30,7 +30,6 @@ pub struct Run {
     pub id: Uuid,
     pub kind: &'static str,
     pub mode: &'static str,
-    pub dry_run: bool,
     pub started_at: Time,
     /// How far an earlier process came; null where this is the beginning.
     pub progress: Value,
@@ -43,7 +42,6 @@ impl Reconciler {
         kind: &'static str,
         mode: &'static str,
         origin: &str,
-        dry_run: bool,
         resume: bool,
     ) -> Result<Run, RunError> {
         self.lease(kind).await?;
@@ -51,7 +49,7 @@ impl Reconciler {
         // Whoever holds the lease is alone: what is still `running` was left.
         if resume && let Some(left) = self.left(kind, mode).await? {
             let progress = left.progress;
-            return Ok(Run { id: left.id.0, kind, mode, dry_run, started_at: left.started_at, progress });
+            return Ok(Run { id: left.id.0, kind, mode, started_at: left.started_at, progress });
         }
         Stmt::new(&self.db.write, "update sync_runs set state = 'failed', finished_at = ")
             .val(now)
@@ -62,7 +60,7 @@ impl Reconciler {
         let id = self.clock.new_id();
         Stmt::new(
             &self.db.write,
-            "insert into sync_runs (id, kind, mode, origin, state, dry_run, started_at, updated_at, progress) values (",
+            "insert into sync_runs (id, kind, mode, origin, state, started_at, updated_at, progress) values (",
         )
         .val(id)
         .sql(", ")
@@ -72,8 +70,6 @@ impl Reconciler {
         .sql(", ")
         .val(origin)
         .sql(", 'running', ")
-        .val(dry_run)
-        .sql(", ")
         .val(now)
         .sql(", ")
         .val(now)
@@ -82,7 +78,7 @@ impl Reconciler {
         .sql(")")
         .exec(&self.db.write)
         .await?;
-        Ok(Run { id, kind, mode, dry_run, started_at: now, progress: Value::Null })
+        Ok(Run { id, kind, mode, started_at: now, progress: Value::Null })
     }
 
     /// Waits for the lease of a process that died, not for one that lives.
@@ -144,8 +140,7 @@ impl Reconciler {
             .val(run.id)
             .exec(&tx)
             .await?;
-        let payload =
-            json!({"run": run.id, "kind": run.kind, "mode": run.mode, "state": state, "dry_run": run.dry_run});
+        let payload = json!({"run": run.id, "kind": run.kind, "mode": run.mode, "state": state});
         Stmt::new(&tx, "delete from sync_runs where state <> 'running' and started_at < ")
             .val(now - KEPT)
             .exec(&tx)
@@ -164,15 +159,11 @@ impl Reconciler {
 }
 
 /// When the last run of these that came to a good end began; later changes are what is left to look at.
-pub(super) async fn last_start(db: &Db, modes: [&str; 2]) -> Result<Option<Time>, DbErr> {
+pub(super) async fn last_start(db: &Db) -> Result<Option<Time>, DbErr> {
     let rows = Stmt::new(
         &db.read,
-        "select started_at from sync_runs where kind = 'reconcile' and state = 'done' and not dry_run and mode in (",
+        "select started_at from sync_runs where kind = 'reconcile' and state = 'done' order by started_at desc limit 1",
     )
-    .val(modes[0])
-    .sql(", ")
-    .val(modes[1])
-    .sql(") order by started_at desc limit 1")
     .all(&db.read)
     .await?;
     rows.first().map(|row| row.try_get("", "started_at")).transpose()
@@ -205,7 +196,7 @@ fn far() -> Time {
 pub fn object(row: &Model) -> Value {
     json!({
         "id": row.id.0, "kind": row.kind, "mode": row.mode, "origin": row.origin, "state": row.state,
-        "dry_run": row.dry_run, "started_at": rfc3339(row.started_at), "updated_at": rfc3339(row.updated_at),
+        "started_at": rfc3339(row.started_at), "updated_at": rfc3339(row.updated_at),
         "finished_at": row.finished_at.map(rfc3339), "progress": row.progress, "report": row.report,
     })
 }

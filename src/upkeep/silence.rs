@@ -54,11 +54,8 @@ pub async fn listen(with: &Reconciler, after: Duration, started: Time) -> Result
 
 /// When the last delivery was stored: those of the API are none.
 async fn last_delivery(with: &Reconciler) -> Result<Option<Time>, DbErr> {
-    let newest = Stmt::new(
-        &with.db.read,
-        "select received_at from (select received_at, origin, seq from inbox order by seq desc limit 1000) i
-            where origin = 'webhook' order by seq desc limit 1",
-    );
+    let newest =
+        Stmt::new(&with.db.read, "select received_at from inbox where origin = 'webhook' order by seq desc limit 1");
     newest.all(&with.db.read).await?.first().map(|row| row.try_get("", "received_at")).transpose()
 }
 
