@@ -5,6 +5,8 @@ mod breaker;
 mod hard;
 mod held;
 mod owners;
+mod returned;
+mod storm;
 mod told;
 mod waiting;
 
