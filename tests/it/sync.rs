@@ -97,8 +97,7 @@ async fn a_lost_lease_is_nobodys_to_put_aside() {
     let app = &world.app;
     world.deliver("msg_ada", &user("ada", 1)).await;
     world.deliver("msg_ben", &user("ben", 1)).await;
-    let write = async |sql: &str| drop(app.db.lazy.execute_unprepared(sql).await.unwrap());
-    write("update inbox set attempts = 1000 where svix_id = 'msg_ben'").await;
+    app.db.lazy.execute_unprepared("update inbox set attempts = 1000 where svix_id = 'msg_ben'").await.unwrap();
     let held = app.db.begin_commit().await.unwrap();
     let worker = app.worker();
     let draining = tokio::spawn(async move { worker.drain().await.unwrap() });
@@ -106,7 +105,7 @@ async fn a_lost_lease_is_nobodys_to_put_aside() {
         tokio::task::yield_now().await;
     }
     // Its lease ran out while the rest of the batch was held up.
-    write("update inbox set claim = 'other' where svix_id = 'msg_ben'").await;
+    app.db.lazy.execute_unprepared("update inbox set claim = 'other' where svix_id = 'msg_ben'").await.unwrap();
     held.rollback().await.unwrap();
     draining.await.unwrap();
     assert_eq!(world.inbox("msg_ada").await.state, "done");

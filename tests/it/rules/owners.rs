@@ -113,15 +113,44 @@ async fn members_far_down_are_known() {
         world.deliver("msg_role", &role).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_role").await.outcome.as_deref(), Some("updated"), "{}", world.name);
+        let newest = "select count(*) as n from organization_memberships m
+            join subjects s on s.key = 'org_books/user_p20' and s.version = m.version";
+        assert_eq!(number(&world, newest).await, 1, "{}: the row says which version it shows", world.name);
         let count = "select members_count as n from organizations";
         assert_eq!(number(&world, count).await, 20, "{}: nobody is counted twice", world.name);
         world.deliver("msg_made", &organization("books", "p19", 60)).await;
         world.drain().await;
         assert_eq!(owner(&world).await, ["user_p19"], "{}: whoever the snapshot names", world.name);
+        let told = "select max(seq) as n from outbox where subject = 'org_books'";
+        let rev = number(&world, "select rev as n from organizations").await;
+        assert_eq!(rev, number(&world, told).await, "{}: the row is as new as what was told", world.name);
         world.deliver("msg_end", &ended(member("books", "p18", 18, "org:member"))).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_end").await.outcome.as_deref(), Some("deleted"), "{}", world.name);
         assert_eq!(number(&world, count).await, 19, "{}", world.name);
         assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 19, "{}", world.name);
+    }
+}
+
+/// One organisation loses all who would follow, in a batch in which another loses one.
+#[tokio::test]
+async fn as_many_are_looked_at_as_the_hardest_hit_needs() {
+    for world in worlds(&[]).await {
+        for name in ["a", "z"] {
+            world.deliver(&format!("msg_{name}"), &organization(name, "nobody", 1)).await;
+            for n in 1..=8_u64 {
+                let person = format!("{name}{n}");
+                world.deliver(&format!("msg_{person}"), &user(&person, 1)).await;
+                world.deliver(&format!("msg_m{person}"), &member(name, &person, n, "org:admin")).await;
+            }
+        }
+        world.drain().await;
+        for person in ["a1", "z1", "z2", "z3", "z4", "z5"] {
+            world.deliver(&format!("msg_gone_{person}"), &deleted(person, 50)).await;
+        }
+        world.drain().await;
+        let mut owners = owner(&world).await;
+        owners.sort();
+        assert_eq!(owners, ["user_a2", "user_z6"], "{}", world.name);
     }
 }
