@@ -9,6 +9,7 @@ mod bodies;
 mod feed;
 mod outside;
 mod rows;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 

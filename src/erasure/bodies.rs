@@ -6,10 +6,7 @@ use serde_json::Value;
 
 use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
 
-use super::{Departed, clerk_ids};
-
-/// Rows looked through by one statement.
-const WINDOW: i64 = 20_000;
+use super::{Departed, clerk_ids, windows};
 
 #[derive(Debug, FromQueryResult)]
 struct Row {
@@ -22,7 +19,7 @@ struct Row {
 pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u64, DbErr> {
     let mut touched = 0;
     let mut after = 0;
-    while let Some(last) = last_of_window(db, after).await? {
+    while let Some(last) = windows::last(db, "inbox", after).await? {
         let rows = naming(db, people, after, last).await?;
         let changes: Vec<(i64, Option<Vec<u8>>)> =
             rows.into_iter().filter_map(|row| Some((row.seq, without(row, people)?))).collect();
@@ -33,17 +30,6 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
         after = last;
     }
     Ok(touched)
-}
-
-async fn last_of_window(db: &Db, after: i64) -> Result<Option<i64>, DbErr> {
-    let found = Stmt::new(&db.read, "select max(seq) as last from (select seq from inbox where seq > ")
-        .val(after)
-        .sql(" order by seq limit ")
-        .val(WINDOW)
-        .sql(") w")
-        .all(&db.read)
-        .await?;
-    found.first().map_or(Ok(None), |row| row.try_get("", "last"))
 }
 
 async fn naming(db: &Db, people: &[Departed], after: i64, last: i64) -> Result<Vec<Row>, DbErr> {

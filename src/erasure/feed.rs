@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
 
-use super::{Departed, clerk_ids};
-
-const WINDOW: i64 = 20_000;
+use super::{Departed, clerk_ids, windows};
 
 /// Members that hold nothing personal.
 const KEPT: [&str; 16] = [
@@ -40,7 +38,7 @@ struct Row {
 pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u64, DbErr> {
     let kept: BTreeSet<&str> = KEPT.into_iter().collect();
     let (mut touched, mut after) = (0, 0);
-    while let Some(last) = last_of_window(db, after).await? {
+    while let Some(last) = windows::last(db, "outbox", after).await? {
         let mut changes = Rows::new(&[Col("seq", Type::Int), Col("payload", Type::TextJson)]);
         for Row { seq, payload } in naming(db, people, after, last).await? {
             let Value::Object(mut members) = payload else { continue };
@@ -61,17 +59,6 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
         after = last;
     }
     Ok(touched)
-}
-
-async fn last_of_window(db: &Db, after: i64) -> Result<Option<i64>, DbErr> {
-    let found = Stmt::new(&db.read, "select max(seq) as last from (select seq from outbox where seq > ")
-        .val(after)
-        .sql(" order by seq limit ")
-        .val(WINDOW)
-        .sql(") w")
-        .all(&db.read)
-        .await?;
-    found.first().map_or(Ok(None), |row| row.try_get("", "last"))
 }
 
 /// Rows about the people themselves and their memberships, and what operators were told of them. An organisation's own

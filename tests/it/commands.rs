@@ -1,6 +1,6 @@
 //! The command line, as somebody types it: exit codes, what is printed, what it does to the database.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use clerk_sync::{
     app::{App, Role},
@@ -11,22 +11,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     people::{user, with},
-    process::{Process, SECRET, free_port, post},
+    process::{Process, SECRET, free_port, post, run, run_on},
     services,
     world::{World, sqlite, worlds},
     ws::Client,
 };
-
-fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let url = world.app.config.database.url.expose().to_owned();
-    run_on(&url, arguments, environment)
-}
-
-fn run_on(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-    command.args(arguments).env_clear().env("DATABASE_URL", url).env("RUST_LOG", "error");
-    command.envs(environment.iter().copied()).output().unwrap()
-}
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

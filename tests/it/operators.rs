@@ -80,6 +80,7 @@ async fn take_over_moves_the_address_until_a_newer_version_asks_for_it() {
         let retried = server.post("/v1/admin/events/msg_ada/retry", ADMIN).await;
         assert_eq!(retried.status, 200);
         server.settle().await;
+        assert_eq!(state(&server, "msg_ada").await, "done", "{}: nor does it ask again", server.name);
         assert_eq!(addresses(&server, "user_ada").await, [""; 0]);
         let shared = json!({"email_addresses": [email("idn_1", "shared@example.com", true)]});
         server.sync("msg_ada_2", &person("user_ada", 5, shared)).await;

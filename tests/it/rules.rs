@@ -2,9 +2,13 @@
 //! what is told to whom. On SQLite and on Postgres.
 
 mod breaker;
+mod clashes;
 mod hard;
 mod held;
 mod owners;
+mod returned;
+mod roles;
+mod storm;
 mod told;
 mod waiting;
 

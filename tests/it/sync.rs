@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     people::{deleted, user, with},
-    world::{World, worlds},
+    world::{World, postgres, worlds},
 };
 
 async fn number(world: &World, sql: &'static str) -> i64 {
@@ -86,6 +86,47 @@ async fn a_lost_lease_is_left_out_of_the_commit() {
         assert_eq!(done.outcomes.len(), 1);
         assert_eq!(number(&world, "select count(*) as n from users").await, 1);
         assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 1, "a crash counts as a failure");
+    }
+}
+
+/// An event that failed too often is put aside only by whoever still has its lease. Only on Postgres can somebody else
+/// get a word in while one holds the commit lock.
+#[tokio::test]
+async fn a_lost_lease_is_nobodys_to_put_aside() {
+    let Some(world) = postgres(&[("sync.max_attempts", "1".into())]).await else { return };
+    let app = &world.app;
+    world.deliver("msg_ada", &user("ada", 1)).await;
+    world.deliver("msg_ben", &user("ben", 1)).await;
+    app.db.lazy.execute_unprepared("update inbox set attempts = 1000 where svix_id = 'msg_ben'").await.unwrap();
+    let held = app.db.begin_commit().await.unwrap();
+    let worker = app.worker();
+    let draining = tokio::spawn(async move { worker.drain().await.unwrap() });
+    while number(&world, "select count(*) as n from inbox where state = 'running'").await < 2 {
+        tokio::task::yield_now().await;
+    }
+    // Its lease ran out while the rest of the batch was held up.
+    app.db.lazy.execute_unprepared("update inbox set claim = 'other' where svix_id = 'msg_ben'").await.unwrap();
+    held.rollback().await.unwrap();
+    draining.await.unwrap();
+    assert_eq!(world.inbox("msg_ada").await.state, "done");
+    let ben = world.inbox("msg_ben").await;
+    assert_eq!((ben.state.as_str(), ben.claim.as_deref()), ("running", Some("other")));
+    assert_eq!(number(&world, "select count(*) as n from outbox where event = 'event.dead'").await, 0);
+}
+
+/// A later word about a deletion that carries an earlier time does not put off when the person is to be erased.
+#[tokio::test]
+async fn when_somebody_was_buried_stays() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_1", &deleted("ada", 50)).await;
+        world.drain().await;
+        let long_ago = "update subjects set buried_at = deleted_at";
+        world.app.db.write.execute_unprepared(long_ago).await.unwrap();
+        world.deliver("msg_2", &deleted("ada", 20)).await;
+        world.drain().await;
+        let subject = entity::subjects::Entity::find().one(&world.app.db.read).await.unwrap().unwrap();
+        let ms = |time: Option<clerk_sync::clock::Time>| time.unwrap().timestamp_millis() - 1_760_000_000_000;
+        assert_eq!((ms(subject.deleted_at), ms(subject.buried_at)), (20, 50), "{}", world.name);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{execute, number, texts};
 use crate::support::{
-    organizations::{ended, member, organization},
+    organizations::{dissolved, ended, member, organization},
     people::{deleted, user, with},
     world::{World, worlds},
 };
@@ -70,5 +70,87 @@ async fn the_next_in_line_owns_however_many_go_at_once() {
             assert_eq!(number(&world, "select members_count as n from organizations").await, 12);
             assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 12);
         }
+    }
+}
+
+/// Of a deleted organisation every membership goes, also those that nobody had to look at; of others none.
+#[tokio::test]
+async fn a_deleted_organisation_keeps_no_member() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_books", &organization("books", "p1", 1)).await;
+        world.deliver("msg_press", &organization("press", "p1", 1)).await;
+        for n in 1..=20_u64 {
+            let person = format!("p{n}");
+            world.deliver(&format!("msg_{n}"), &user(&person, 1)).await;
+            world.deliver(&format!("msg_b{n}"), &member("books", &person, n, "org:member")).await;
+            world.deliver(&format!("msg_p{n}"), &member("press", &person, n, "org:member")).await;
+        }
+        world.drain().await;
+        world.deliver("msg_gone", &dissolved("books", 50)).await;
+        world.drain().await;
+        let left = "select o.clerk_id || ' ' || o.status || ' ' || o.members_count || ' ' || count(m.id) as t
+            from organizations o left join organization_memberships m on m.organization_id = o.id
+            group by o.clerk_id, o.status, o.members_count order by 1";
+        let left = texts(&world, left).await;
+        assert_eq!(left, ["org_books deleted 0 0", "org_press active 20 20"], "{}", world.name);
+    }
+}
+
+/// An event of a member who stands so far down that nobody would choose them is judged by their row all the same.
+#[tokio::test]
+async fn members_far_down_are_known() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_org", &organization("books", "nobody", 1)).await;
+        for n in 1..=20_u64 {
+            world.deliver(&format!("msg_{n}"), &user(&format!("p{n}"), 1)).await;
+            world.deliver(&format!("msg_m{n}"), &member("books", &format!("p{n}"), n, "org:member")).await;
+        }
+        world.drain().await;
+        assert_eq!(owner(&world).await, ["user_p1"], "{}", world.name);
+        // Each in a batch of its own: another role, a new creator, an end.
+        let at = |n: u64| 1_760_000_000_000 + n;
+        let role = with(member("books", "p20", 20, "org:viewer"), "updated_at", at(50).into());
+        world.deliver("msg_role", &role).await;
+        world.drain().await;
+        assert_eq!(world.inbox("msg_role").await.outcome.as_deref(), Some("updated"), "{}", world.name);
+        let newest = "select count(*) as n from organization_memberships m
+            join subjects s on s.key = 'org_books/user_p20' and s.version = m.version";
+        assert_eq!(number(&world, newest).await, 1, "{}: the row says which version it shows", world.name);
+        let count = "select members_count as n from organizations";
+        assert_eq!(number(&world, count).await, 20, "{}: nobody is counted twice", world.name);
+        world.deliver("msg_made", &organization("books", "p19", 60)).await;
+        world.drain().await;
+        assert_eq!(owner(&world).await, ["user_p19"], "{}: whoever the snapshot names", world.name);
+        let told = "select max(seq) as n from outbox where subject = 'org_books'";
+        let rev = number(&world, "select rev as n from organizations").await;
+        assert_eq!(rev, number(&world, told).await, "{}: the row is as new as what was told", world.name);
+        world.deliver("msg_end", &ended(member("books", "p18", 18, "org:member"))).await;
+        world.drain().await;
+        assert_eq!(world.inbox("msg_end").await.outcome.as_deref(), Some("deleted"), "{}", world.name);
+        assert_eq!(number(&world, count).await, 19, "{}", world.name);
+        assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 19, "{}", world.name);
+    }
+}
+
+/// One organisation loses all who would follow, in a batch in which another loses one.
+#[tokio::test]
+async fn as_many_are_looked_at_as_the_hardest_hit_needs() {
+    for world in worlds(&[]).await {
+        for name in ["a", "z"] {
+            world.deliver(&format!("msg_{name}"), &organization(name, "nobody", 1)).await;
+            for n in 1..=8_u64 {
+                let person = format!("{name}{n}");
+                world.deliver(&format!("msg_{person}"), &user(&person, 1)).await;
+                world.deliver(&format!("msg_m{person}"), &member(name, &person, n, "org:admin")).await;
+            }
+        }
+        world.drain().await;
+        for person in ["a1", "z1", "z2", "z3", "z4", "z5"] {
+            world.deliver(&format!("msg_gone_{person}"), &deleted(person, 50)).await;
+        }
+        world.drain().await;
+        let mut owners = owner(&world).await;
+        owners.sort();
+        assert_eq!(owners, ["user_a2", "user_z6"], "{}", world.name);
     }
 }

@@ -167,5 +167,12 @@ async fn the_joining_is_the_first_thing_that_a_member_sees() {
         );
         let revised = feed(&world, "membership.updated", 0).await[0].seq;
         assert_eq!(number(&world, "select rev as n from organization_memberships").await, revised, "{}", world.name);
+        // They left and came back, and the end is still under way: what came between is not theirs to see.
+        let again = with(member("books", "ada", 30, "org:member"), "id", "orgmem_again".into());
+        world.deliver("msg_m3", &again).await;
+        world.drain().await;
+        let rejoined = feed(&world, "membership.updated", revised).await[0].seq;
+        let joined = number(&world, "select joined_seq as n from organization_memberships").await;
+        assert_eq!(joined, rejoined, "{}: a rejoin", world.name);
     }
 }

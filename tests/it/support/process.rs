@@ -2,11 +2,13 @@
 
 use std::{
     net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use clerk_sync::{clerk::signature::Verifier, clock::Clock};
+
+use super::world::World;
 
 pub(crate) const SECRET: &str = "whsec_dGVzdHMgc2lnbiB3aXRoIHRoaXMgc2VjcmV0IQ==";
 
@@ -76,6 +78,19 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The real binary with these arguments, over a world's database.
+pub(crate) fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let url = world.app.config.database.url.expose().to_owned();
+    run_on(&url, arguments, environment)
+}
+
+/// The same over any database.
+pub(crate) fn run_on(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+    command.args(arguments).env_clear().env("DATABASE_URL", url).env("RUST_LOG", "error");
+    command.envs(environment.iter().copied()).output().unwrap()
 }
 
 /// Posts a really signed delivery; the status, or nothing if the server did not answer.
