@@ -1,8 +1,6 @@
 //! A simulated Clerk on a port of its own, and keys that lead to it.
 
-use clerk_sync::{
-    clerk::simulated::{self, Modes},
-};
+use clerk_sync::clerk::simulated::{self, Modes};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use clerk_sync::clerk::simulated::{Change, Kind, World as Clerk};
