@@ -26,7 +26,8 @@ pub(super) async fn check(db: &Db, ours: Option<&str>, key: Option<&str>) -> Res
     Ok(vec![judge(ours, key, &told)])
 }
 
-fn judge(ours: Option<&str>, key: Option<&str>, told: &[String]) -> Finding {
+/// `told`: the instances that the newest deliveries name.
+pub(super) fn judge(ours: Option<&str>, key: Option<&str>, told: &[String]) -> Finding {
     let names = |ids: &[String]| ids.iter().map(|id| plain(id)).collect::<Vec<_>>().join(", ");
     if let (Some(ours), Some(key)) = (ours, key)
         && ours != key
