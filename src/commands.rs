@@ -7,6 +7,7 @@ mod conflicts;
 mod dead_letters;
 mod deletions;
 mod dev;
+mod doctor;
 mod ensure;
 mod epoch;
 mod erase;
@@ -52,6 +53,8 @@ enum Command {
     Dev(dev::Args),
     /// A Clerk of any size to rehearse against: its API on this machine, and deliveries of what changes there
     Simulate(simulate::Args),
+    /// Look at the whole set-up: what is wrong, and what to do about it
+    Doctor(doctor::Args),
     /// Sign event files and post them to a server
     Send(send::Args),
     /// What was delivered, and what became of it
@@ -101,6 +104,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args, config).await,
             Command::Dev(args) => dev::run(args, config).await,
             Command::Simulate(args) => simulate::run(args, config).await,
+            Command::Doctor(args) => doctor::run(args, config).await,
             Command::Send(args) => send::run(args, config).await,
             Command::Inbox(args) => inbox::run(args, config).await,
             Command::Conflicts(args) => conflicts::run(args, config).await,

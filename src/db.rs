@@ -8,6 +8,7 @@
 //! - A statement's text depends on nothing but the database's kind, so each is prepared once a connection.
 
 mod connect;
+mod look;
 mod quiet;
 mod rows;
 mod stmt;
@@ -17,7 +18,8 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
-pub use connect::{connect, migrate, pending_migrations};
+pub use connect::{connect, connections, migrate, pending_migrations};
+pub use look::{LookError, Steps, look, steps};
 pub use quiet::Quiet;
 pub use rows::{Cell, Col, Rows, Type};
 pub use stmt::Stmt;

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod db;
+pub mod doctor;
 pub mod domain;
 pub mod erasure;
 pub mod gateway;

@@ -18,6 +18,7 @@
 //! a row that it held while a newer one was filled, answered and evicted would come back until its next message).
 
 mod local;
+mod probe;
 mod redis;
 mod through;
 
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 use crate::{clock::Clock, config};
 
-pub use self::{local::Local, redis::Redis, through::Loaded};
+pub use self::{local::Local, probe::Server, redis::Redis, through::Loaded};
 
 /// How long a reader may take from its miss to its offer.
 const LEASE: Duration = Duration::from_secs(30);

@@ -100,6 +100,14 @@ impl Search {
         }
     }
 
+    /// Asks Meilisearch for all that we ask of it, and changes nothing. Answers whether the index is there.
+    ///
+    /// # Errors
+    /// When a setting cannot be used, it cannot be reached, or refuses the key something.
+    pub async fn probe(config: &config::Meili) -> Result<bool, SearchError> {
+        Meili::new(config)?.probe().await
+    }
+
     /// Writes a batch, one entry a person: documents to find, and people to find no more with the `rev` of their end.
     /// Done when it returns, and harmless to repeat.
     ///

@@ -11,13 +11,13 @@ mod objects;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use reqwest::{StatusCode, Url, header};
 
-use crate::config;
+use crate::{clock::Time, config};
 
 pub use error::ApiError;
 pub use objects::{Objects, Page, Scan, Total};
@@ -54,6 +54,7 @@ struct Inner {
     limit: Limit,
     breaker: Breaker,
     observe: Observe,
+    said: Mutex<Option<Time>>,
 }
 
 impl fmt::Debug for Api {
@@ -100,12 +101,26 @@ impl Api {
         };
         let limit = Limit::new(f64::from(all) / 10.0 * config.rate_share.clamp(0.01, 1.0));
         let (timeout, breaker) = (config.timeout, Breaker::default());
-        Ok(Some(Self(Arc::new(Inner { client, base, authorization, timeout, limit, breaker, observe }))))
+        Ok(Some(Self(Arc::new(Inner {
+            client,
+            base,
+            authorization,
+            timeout,
+            limit,
+            breaker,
+            observe,
+            said: Mutex::default(),
+        }))))
     }
 
     /// Requests a second that this process allows itself.
     pub fn per_second(&self) -> f64 {
         self.0.limit.per_second()
+    }
+
+    /// What Clerk's clock said in its latest answer, whatever that was; to the second, rounded down.
+    pub fn date(&self) -> Option<Time> {
+        *self.0.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One GET. Waits `patience` at most for its turn, and as long again, within `clerk.timeout`, for the answer.
@@ -131,7 +146,14 @@ impl Api {
             .header(header::AUTHORIZATION, inner.authorization.clone())
             .header("Clerk-API-Version", VERSION);
         let result = match request.send().await {
-            Ok(answer) => read(answer).await,
+            Ok(answer) => {
+                let date = answer.headers().get(header::DATE).and_then(|value| value.to_str().ok());
+                let date = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+                if let Some(date) = date {
+                    *inner.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(date.to_utc());
+                }
+                read(answer).await
+            }
             Err(error) => Err(error::connection(&error)),
         };
         (inner.observe)(endpoint, error::label(result.as_ref().err()));

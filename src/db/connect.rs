@@ -41,6 +41,11 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     Ok(Db { write, lazy, read, listen_pool })
 }
 
+/// The most connections to Postgres that one process opens.
+pub fn connections(config: &config::Database) -> u32 {
+    config.max_connections.max(1) + config.max_read_connections.max(1) + LAZY_CONNECTIONS
+}
+
 fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
@@ -68,7 +73,7 @@ fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres(config: &config::Database, url: &str, connections: u32, setup: &'static str) -> ConnectOptions {
+pub(super) fn postgres(config: &config::Database, url: &str, connections: u32, setup: &'static str) -> ConnectOptions {
     let mut options = options(config, url, connections);
     // `public` stays on the path for pg_trgm where a database already had it there.
     // READ COMMITTED, whatever the database's default is: what is read under the commit lock must be what was committed last.

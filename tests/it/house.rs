@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
-const ORDER: [&[&str]; 14] = [
+const ORDER: [&[&str]; 15] = [
     &["clock"],
     &["config", "domain"],
     &["clerk"],
@@ -17,6 +17,7 @@ const ORDER: [&[&str]; 14] = [
     &["erasure"],
     &["reconcile"],
     &["upkeep", "api"],
+    &["doctor"],
     &["app", "commands", "lifecycle"],
 ];
 

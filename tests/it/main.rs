@@ -8,6 +8,7 @@ mod cache;
 mod commands;
 mod deadlines;
 mod docs;
+mod doctor;
 mod endurance;
 mod erasure;
 mod gateway;

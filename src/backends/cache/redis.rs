@@ -146,6 +146,11 @@ impl Redis {
         self.send(&redis::cmd("PING")).await
     }
 
+    /// What it tells of itself, a `name:value` a line; a server may keep it to itself.
+    pub(super) async fn info(&self) -> Result<String, CacheError> {
+        self.send(&redis::cmd("INFO")).await
+    }
+
     pub(super) fn flights(&self) -> &Flights {
         &self.0.flights
     }

@@ -64,7 +64,7 @@ impl Http {
             .map_err(|_| SearchError::Unreachable("the HTTP client could not be made (no TLS roots?)"))
     }
 
-    async fn send<Output: DeserializeOwned>(
+    pub(super) async fn send<Output: DeserializeOwned>(
         &self,
         url: String,
         verb: reqwest::Method,

@@ -4,6 +4,7 @@
 //! the order of its cursor, so what comes later is never older.
 
 mod index;
+mod probe;
 mod query;
 mod rebuild;
 mod tasks;

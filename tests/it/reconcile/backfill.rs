@@ -32,6 +32,7 @@ pub(super) fn failures() -> Vec<Failure> {
         Failure::OtherShape,
         Failure::Truncated,
         Failure::Reset,
+        Failure::Hang(Duration::from_secs(4)),
     ]
 }
 

@@ -98,7 +98,9 @@ async fn who_waits_for_somebody_else_too_is_not_woken_without_end() {
         world.deliver("msg_gone", &deleted("p9", 1)).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_m9").await.outcome.as_deref(), Some("tombstoned"), "{}", world.name);
-        // And the organisation goes: so do all who wait for it.
+        // And the organisation goes: so do all who wait for it, those too that its coming had been told already.
+        let far = "insert into wakes (parent, since, woken_to) values ('org_books', '2026-01-01T00:00:00.000+00:00', 1000000)";
+        execute(&world, far).await;
         world.deliver("msg_dissolved", &dissolved("books", 1)).await;
         world.drain().await;
         assert_eq!(states(&world, "waiting").await, 0, "{}", world.name);

@@ -23,6 +23,8 @@ pub(crate) const KEY: &str = "a-master-key-for-tests";
 pub(crate) struct Faults {
     /// Every request is answered with this status and code.
     pub(crate) answer: Option<(u16, &'static str)>,
+    /// The key may read and search, and not write documents.
+    pub(crate) read_only: bool,
     /// Requests are taken and never answered.
     pub(crate) hang: bool,
     /// Connections are closed in the middle of the answer.

@@ -66,6 +66,9 @@ async fn gate(State(shared): Shares, request: Request, next: Next) -> Response {
         _ if free => {}
         None => return refuse(401, "missing_authorization_header"),
         Some(value) if value != format!("Bearer {KEY}").as_bytes() => return refuse(403, "invalid_api_key"),
+        Some(_) if faults.read_only && request.uri().path().ends_with("/documents") => {
+            return refuse(403, "invalid_api_key");
+        }
         Some(_) => {}
     }
     let (head, body) = request.into_parts();
