@@ -99,12 +99,11 @@ async fn a_limit_that_is_used_up_is_told_and_is_not_the_key_s_fault() {
     let world = sqlite(&[]).await;
     let clerk = clerk().await;
     let url = world.app.config.database.url.expose().to_owned();
-    let busy = || Failure::TooMany(RetryAfter::Seconds(7));
-    clerk.modes.fail_next([busy(), busy()]);
+    clerk.modes.fail_share(1.0, [Failure::TooMany(RetryAfter::Seconds(7))]);
     let report = doctor(&url, &leading_to(&clerk)).await;
     assert_eq!((report.code, report.of("warn")), (0, vec!["rate-limit"]), "{:#?}", report.lines);
     assert!(report.about("rate-limit").2.contains("RATE_SHARE") && report.about("api-key").0 == "skip");
-    clerk.modes.fail_next([Failure::Unavailable, Failure::Unavailable]);
+    clerk.modes.fail_share(1.0, [Failure::Unavailable]);
     let report = doctor(&url, &leading_to(&clerk)).await;
     assert_eq!((report.code, report.of("warn")), (0, vec!["api-key"]), "{:#?}", report.lines);
 }
