@@ -128,6 +128,24 @@ async fn it_goes_on_where_it_was_killed() {
 }
 
 #[tokio::test]
+async fn the_person_after_whom_a_page_begins_may_be_gone() {
+    for (clerk, world) in pairs(seeded(1_100, 0, 0), &[]).await {
+        // Three requests count, the fourth is the first page; its last person goes before the second is asked for.
+        clerk.modes.after_requests(4, |world| {
+            let last = world.nth(Kind::User, 499).unwrap();
+            world.delete_user(&last);
+        });
+        let options = Options { concurrency: 1, restart: false };
+        let done = reconciler(&world).backfill(options, Arc::default()).await.unwrap();
+        assert_eq!(clerk.modes.counts().answered(422), 1, "{}: the cursor was refused", world.name);
+        // One too many here, whose deletion no delivery has told: that is what the second look names.
+        let found = done.proof.second_pass.unwrap();
+        assert_eq!((found.missing.count, found.stale.count, found.extra.count), (0, 0, 1), "{}", world.name);
+        assert_eq!(rows(&world).await.0, at_clerk(&clerk).0 + 1, "{}", world.name);
+    }
+}
+
+#[tokio::test]
 async fn no_failure_of_clerks_loses_anybody() {
     for (clerk, world) in pairs(seeded(600, 10, 100), &[("clerk.timeout", "2s")]).await {
         clerk.modes.reset_counts();

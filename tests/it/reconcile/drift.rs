@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use clerk_sync::{clock::Clock, reconcile::drift::Options};
+use clerk_sync::{clerk::simulated::objects, clock::Clock, reconcile::drift::Options};
 
 use super::{at_clerk, backfilled, ids, pairs, reconciler, rows, seeded, texts, told};
 use crate::support::{
@@ -200,5 +200,31 @@ async fn a_delivery_that_is_about_to_be_applied_is_not_lost() {
         let found = reconciler(&world).reconcile(FULL).await.unwrap();
         assert_eq!((found.count(), found.in_flight), (0, 1), "{}", world.name);
         assert_eq!(number(&world.app.db, "select count(*) as n from alerts").await, 0, "{}", world.name);
+    }
+}
+
+#[tokio::test]
+async fn who_is_kept_out_by_a_rule_is_no_difference_and_what_waits_for_them_only_once() {
+    for (clerk, world) in pairs(seeded(5, 2, 4), &[("clerk.confirm", "off")]).await {
+        assert!(backfilled(&world).await.proof.holds());
+        let at = Clock::system().now();
+        let nameless = clerk.clerk.put_user(objects::user("x", "y", "nameless@example.com", at));
+        clerk.clerk.touch_user(&nameless, |user| {
+            user["first_name"] = serde_json::Value::Null;
+            user["last_name"] = serde_json::Value::Null;
+        });
+        let organization = clerk.clerk.nth(Kind::Organization, 0).unwrap();
+        clerk.clerk.put_membership(objects::membership(&organization, &nameless, "org:member", at));
+        let found = reconciler(&world).reconcile(FULL).await.unwrap();
+        assert_eq!((found.refused, found.missing.count), (1, 1), "{}: {found:?}", world.name);
+        assert_eq!(found.missing.items[0].kind, "memberships", "{}", world.name);
+        for _ in 0..2 {
+            let again = reconciler(&world).reconcile(FULL).await.unwrap();
+            assert_eq!((again.count(), again.refused), (0, 0), "{}: {again:?}", world.name);
+        }
+        let parked = "select count(*) as n from inbox where origin = 'reconcile'";
+        assert_eq!(number(&world.app.db, parked).await, 2, "{}: a row each, however often it is asked", world.name);
+        let proof = backfilled(&world).await.proof;
+        assert!(proof.holds() && proof.second_pass.is_none(), "{}: parked, and accounted for: {proof:?}", world.name);
     }
 }

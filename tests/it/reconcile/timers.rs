@@ -5,7 +5,7 @@ use std::time::Duration;
 use clerk_sync::{
     clerk::simulated::{Endpoint, objects},
     clock::Clock,
-    reconcile::Reconciler,
+    reconcile::{Reconciler, ensure::Ensured},
     upkeep::silence,
 };
 
@@ -83,8 +83,12 @@ async fn silence_is_told_where_clerk_has_people_whom_we_do_not_know() {
         let listen = async |n| silence::listen(&later(&world, hours(n)), after, start).await.unwrap();
         assert_eq!(listen(5).await, 0, "not for long enough");
         assert_eq!(listen(7).await, 0, "{}: a quiet night is no alarm", world.name);
+        // Somebody signed up, and was brought in by other ways.
+        let ensured = clerk.clerk.put_user(objects::user("e", "F", "e@example.com", start + hours(6)));
+        assert_eq!(world.app.ensurer().ensure(&ensured, Duration::ZERO).await.unwrap(), Ensured::Live);
+        assert_eq!(listen(7).await, 0, "{}: nobody is missing", world.name);
         // Somebody signed up, and nothing came.
-        clerk.clerk.put_user(objects::user("c", "D", "c@example.com", start + hours(6)));
+        clerk.clerk.put_user(objects::user("c", "D", "c@example.com", start + hours(6) + chrono::Duration::seconds(1)));
         assert_eq!(listen(7).await, 1, "{}", world.name);
         assert_eq!(listen(8).await, 0, "{}: told once", world.name);
         let kinds = texts(&world, "select kind as name from alerts").await;
