@@ -84,3 +84,52 @@ impl Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        clock::from_millis,
+        domain::{Policy, User, Version, account::Field, emails::Address, status::Status, user::Identity},
+    };
+
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Account));
+
+    /// What differs by way of JSON.
+    fn differing(before: &Account, after: &Account) -> Vec<&'static str> {
+        before.facets().zip(after.facets()).filter(|(old, new)| old != new).map(|((name, _), _)| name).collect()
+    }
+
+    #[test]
+    fn rows_are_compared_as_their_json_would_be() {
+        let now = from_millis(1_760_000_000_000).unwrap();
+        let user = User { clerk_id: "user_a".into(), ..User::default() };
+        let show = Account::show(None, &user, Version::of(1, 1, &""), &Policy::default(), Uuid::nil(), now);
+        let address = |verified| Address { email_address: "a@example.com".into(), verified, primary: true };
+        let identity = || Identity { provider: "google".into(), subject: "1".into() };
+        let changes: [Change<'_>; 13] = [
+            ("username", &|a| a.columns[1] = Field::Text(Some("ada".into()))),
+            ("last_sign_in_at", &|a| a.columns[12] = Field::Time(Some(now))),
+            ("status", &|a| a.status = Status::Banned),
+            ("deletion_held_at", &|a| a.deletion_held_at = Some(now)),
+            ("email_addresses", &|a| _ = a.addresses.insert("a@example.com".into(), address(true))),
+            ("identities", &|a| _ = a.identities.insert(identity(), true)),
+            ("roles", &|a| _ = a.local_roles.insert("owner".into())),
+            ("profile", &|a| a.profile.has_image = true),
+            ("settings", &|a| _ = a.mapped_settings.insert("theme".into(), json!("dark"))),
+            ("public_metadata", &|a| _ = a.public_metadata.insert("plan".into(), json!(1))),
+            ("private_metadata", &|a| _ = a.private_metadata.insert("plan".into(), json!(1))),
+            ("unsafe_metadata", &|a| _ = a.unsafe_metadata.insert("plan".into(), json!(1))),
+            ("", &|a| a.rev = 7),
+        ];
+        for (name, change) in changes {
+            let mut after = show.clone();
+            change(&mut after);
+            let names: Vec<&str> = after.changed_facets(&show).map(|(name, ..)| name).collect();
+            assert_eq!(names, differing(&show, &after), "{name}");
+            assert_eq!(names.first().copied().unwrap_or_default(), name);
+        }
+    }
+}
