@@ -24,7 +24,7 @@ pub mod users;
 pub mod webhooks;
 pub mod ws;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -40,10 +40,28 @@ use crate::{
     wake::Signals,
 };
 
-/// What handlers share. Cheap to clone.
+/// What handlers share. Every layer of every request clones it: one count, not a count a part.
 #[derive(Debug, Clone)]
+pub struct ApiState(Arc<Parts>);
+
+impl Deref for ApiState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for ApiState {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// Its parts.
+#[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
-pub struct ApiState {
+pub struct Parts {
     pub db: Db,
     pub clock: Clock,
     pub config: Arc<Config>,

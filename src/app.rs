@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
-    api::{self, ApiState},
+    api,
     backends::{cache::Cache, mailer::Mailer, search::Search},
     clerk::{api::Api, signature::Verifier},
     clock::Clock,
@@ -282,7 +282,7 @@ impl App {
         // The writer outlives the listener: what was taken is stored before the process ends.
         let stored = CancellationToken::new();
         tasks.spawn(writer.run(stored.clone()));
-        let state = ApiState {
+        let state = api::Parts {
             db: self.db.clone(),
             clock: self.clock.clone(),
             config: config.clone(),
@@ -298,7 +298,7 @@ impl App {
             shutdown: shutdown.clone(),
         };
         let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;
-        let mut router = api::router(state, roles.contains(&Role::Receive), roles.contains(&Role::Api));
+        let mut router = api::router(state.into(), roles.contains(&Role::Receive), roles.contains(&Role::Api));
         if roles.contains(&Role::Gateway) {
             router = router.merge(api::ws::routes(self.gateway(&tail, &shutdown, &tasks)?));
         }

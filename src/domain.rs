@@ -24,6 +24,7 @@ pub mod effects;
 pub mod emails;
 pub mod entry;
 pub mod event;
+pub mod facets;
 pub mod facts;
 mod holds;
 pub mod identities;

@@ -2,7 +2,7 @@
 //! shared targets are fed from it by leased cursors, and every process that serves clients follows it itself.
 //!
 //! - [`append`]: written by the commit
-//! - [`feed`]: rows and frames as readers get them
+//! - [`feed`]: rows and frames as readers get them; their JSON is [`lazy`]
 //! - [`tail`]: a process's own reading position
 //! - [`past`]: a part of it again, for those who were away
 //! - [`relay`]: leased cursors of shared sinks, dead letters; [`messages`]: those that send
@@ -11,6 +11,7 @@ pub mod append;
 pub mod cursor;
 pub mod dead;
 pub mod feed;
+pub mod lazy;
 mod messages;
 pub mod past;
 pub mod relay;

@@ -13,7 +13,6 @@ pub mod search;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::DbErr;
-use serde_json::Value;
 use uuid::Uuid;
 
 use self::{cache::CacheSink, chat::ChatSink, mail::MailSink, search::SearchSink};
@@ -22,6 +21,7 @@ use crate::{
     domain::{Account, deletion},
     outbox::{
         feed::{self, Entry},
+        lazy::Lazy,
         relay::{Sink as _, Transient},
     },
     sync::load::accounts,
@@ -67,9 +67,9 @@ fn change(dead: &entity::dead_letters::Model) -> Entry {
         event: dead.event.clone(),
         topic: "users".into(),
         subject: dead.subject.clone(),
-        routing: Value::Null,
-        payload: Value::Null,
-        changed: Value::Null,
+        routing: Lazy::default(),
+        payload: Lazy::default(),
+        changed: Lazy::default(),
         effects: "state".into(),
         correlation_id: None,
         occurred_at: None,
@@ -80,17 +80,25 @@ fn change(dead: &entity::dead_letters::Model) -> Entry {
 /// The present rows of everybody whom the entries are about, deleted ones as the emptied rows they are; each with the
 /// entries (by index) that brought it up. Coalesced: one a person.
 async fn present(db: &Db, entries: &[Entry]) -> Result<Vec<Account>, DbErr> {
-    let subjects: BTreeSet<String> =
-        entries.iter().filter(|entry| entry.topic == "users").map(|entry| entry.subject.clone()).collect();
+    let subjects = subjects(entries);
     if subjects.is_empty() {
         return Ok(Vec::new());
     }
     let mut present = accounts(&db.read, &subjects).await?;
-    let known: BTreeSet<String> = present.iter().map(|account| account.clerk_id.clone()).collect();
-    // Of whom no row is left: deleted under `hard`, or given up when somebody got an older id back.
-    let gone = last_of(entries).into_values().filter(|entry| !known.contains(&entry.subject)).filter_map(removed);
+    let gone = gone(entries, &present.iter().map(|account| account.clerk_id.as_str()).collect());
     present.extend(gone);
     Ok(present)
+}
+
+/// Clerk's ids of everybody whom the entries are about.
+fn subjects(entries: &[Entry]) -> BTreeSet<String> {
+    entries.iter().filter(|entry| entry.topic == "users").map(|entry| entry.subject.clone()).collect()
+}
+
+/// Of whom no row is left, beside the `present`: deleted under `hard`, or given up when somebody got an older id back.
+fn gone(entries: &[Entry], present: &BTreeSet<&str>) -> Vec<Account> {
+    let last = last_of(entries).into_values();
+    last.filter(|entry| !present.contains(entry.subject.as_str())).filter_map(removed).collect()
 }
 
 /// The row that a deletion would have left, by what the message says of it.

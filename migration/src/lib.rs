@@ -19,6 +19,7 @@ mod m20261121_000012_retention;
 mod m20261121_000014_search_pending;
 mod m20261121_000015_erasure;
 mod m20261121_000018_wakes;
+mod m20261121_000019_lighter_people;
 mod m20261121_000021_runs;
 mod step;
 
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000014_search_pending::STEP),
             Box::new(m20261121_000015_erasure::STEP),
             Box::new(m20261121_000018_wakes::STEP),
+            Box::new(m20261121_000019_lighter_people::STEP),
             Box::new(m20261121_000021_runs::STEP),
         ]
     }

@@ -1,20 +1,18 @@
 //! What the receiver must know of a body before it stores it: type, subject, the people it names.
 //! Everything beyond that is judged later, from the stored row.
 
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
 use crate::clock::Time;
 
-use super::{fields::millis, private};
+use super::{fields::millis, pick::pick, private, scan::scan};
 
 /// Deeper nesting than this is refused: nothing of Clerk's comes near it.
 const DEPTH_MAX: usize = 64;
 
 /// What a delivery's row holds of its body.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Envelope {
     /// Clerk's type, e.g. `user.created`.
     pub event_type: String,
@@ -37,13 +35,7 @@ pub struct Envelope {
 #[error("the body is not a Clerk event: {0}")]
 pub struct InvalidPayload(pub &'static str);
 
-#[derive(Deserialize)]
-struct Outline<'a> {
-    #[serde(rename = "type")]
-    event_type: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
+const NO_EVENT: InvalidPayload = InvalidPayload("no string type and object data");
 
 /// Reads a signed body.
 ///
@@ -54,36 +46,51 @@ pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
     if deeper_than(text, DEPTH_MAX) {
         return Err(InvalidPayload("nested too deep"));
     }
-    let outline: Outline<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => InvalidPayload("no string type and object data"),
+    let members = pick(text, ["type", "data", "instance_id", "timestamp"]);
+    let [event_type, data, instance_id, timestamp] = members.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => NO_EVENT,
         _ => InvalidPayload("not JSON"),
     })?;
-    if !outline.data.get().starts_with('{') {
-        return Err(InvalidPayload("no string type and object data"));
-    }
+    let event_type: String = event_type.and_then(read_as).ok_or(NO_EVENT)?;
+    let data = data.map(RawValue::get).filter(|data| data.starts_with('{')).ok_or(NO_EVENT)?;
+    let event_type = event_type.replace('\0', "\u{fffd}");
+    let keeps_body = private::keeps_body(&event_type);
     // Grammatical JSON that no value can hold (a number beyond all numbers) is stored, and refused with a reason later.
-    let mut value: Value = serde_json::from_str(text).unwrap_or_default();
-    let event_type = outline.event_type.replace('\0', "\u{fffd}");
-    let stripped = private::strip(&mut value);
-    let body =
-        private::keeps_body(&event_type).then(|| if stripped { value.to_string().into_bytes() } else { body.to_vec() });
-    let mut user_ids = BTreeSet::new();
-    collect_user_ids(&value, &mut user_ids);
+    let Ok(mut found) = scan(text) else {
+        let body = keeps_body.then(|| body.to_vec());
+        return Ok(Envelope { event_type: clip(event_type), body, ..Envelope::default() });
+    };
+    let body = match found.secrets {
+        false => keeps_body.then(|| body.to_vec()),
+        true => {
+            // Rare, so it may cost: the value is built and written anew, and what it names is read from what is left.
+            let mut value: Value = serde_json::from_str(text).unwrap_or_default();
+            private::strip(&mut value);
+            let left = value.to_string();
+            found = scan(&left).unwrap_or_default();
+            keeps_body.then(|| left.into_bytes())
+        }
+    };
+    let (subject, object_id) = subject(&event_type, data);
     Ok(Envelope {
-        subject: subject(&event_type, &value["data"]),
-        object_id: event_type.starts_with("session.").then(|| id(&value["data"]["id"])).flatten(),
-        user_ids: user_ids.into_iter().collect(),
+        subject,
+        object_id,
+        user_ids: found.user_ids.into_iter().collect(),
         body,
-        instance_id: id(&value["instance_id"]),
-        occurred_at: millis(&value["timestamp"]),
+        instance_id: instance_id.and_then(id),
+        occurred_at: timestamp.and_then(read_as).and_then(|at: Value| millis(&at)),
         event_type: clip(event_type),
     })
 }
 
+fn read_as<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
 /// An id as a column can hold it: not empty, not absurdly long, no NUL.
-fn id(value: &Value) -> Option<String> {
-    let id = value.as_str()?;
-    (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then(|| id.to_owned())
+fn id(raw: &RawValue) -> Option<String> {
+    let id: String = read_as(raw)?;
+    (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then_some(id)
 }
 
 fn clip(mut text: String) -> String {
@@ -94,29 +101,21 @@ fn clip(mut text: String) -> String {
     text
 }
 
-fn subject(event_type: &str, data: &Value) -> Option<String> {
+/// The subject; and of sessions the id of the object itself.
+fn subject(event_type: &str, data: &str) -> (Option<String>, Option<String>) {
+    let names = ["id", "user_id", "organization", "public_user_data"];
+    let [own, user, organization, person] = pick(data, names).unwrap_or_default();
+    let member =
+        |object: Option<&RawValue>, name| pick(object?.get(), [name]).ok()?.first().copied().flatten().and_then(id);
     if event_type.starts_with("organizationMembership.") {
-        let pair = (id(&data["organization"]["id"])?, id(&data["public_user_data"]["user_id"])?);
-        return Some(format!("{}/{}", pair.0, pair.1));
+        let pair = member(organization, "id").zip(member(person, "user_id"));
+        return (pair.map(|(organization, user)| format!("{organization}/{user}")), None);
     }
     if event_type.starts_with("session.") {
-        return id(&data["user_id"]).or_else(|| id(&data["id"]));
+        let session = own.and_then(id);
+        return (user.and_then(id).or_else(|| session.clone()), session);
     }
-    id(&data["id"])
-}
-
-fn collect_user_ids(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => {
-            let plain = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if text.len() <= 255 && text.strip_prefix("user_").is_some_and(plain) {
-                found.insert(text.clone());
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|value| collect_user_ids(value, found)),
-        Value::Object(members) => members.values().for_each(|value| collect_user_ids(value, found)),
-        _ => {}
-    }
+    (own.and_then(id), None)
 }
 
 /// Whether brackets outside of strings are nested deeper than `limit`: a scan, so that no parser has to recurse first.
@@ -154,6 +153,7 @@ mod tests {
         assert_eq!(code(r#"{"type":"user.created","data":{"#), "not JSON");
         assert_eq!(code("[]"), "no string type and object data");
         assert_eq!(code(r#"{"type":1,"data":{}}"#), "no string type and object data");
+        assert_eq!(code(r#"{"type":"x"}"#), "no string type and object data");
         assert_eq!(code(r#"{"type":"x","data":[]}"#), "no string type and object data");
         let nested =
             |depth: usize| format!(r#"{{"type":"x","data":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));

@@ -6,7 +6,7 @@ use serde_json::Value;
 pub const SECRET_MEMBERS: [&str; 4] = ["backup_codes", "nonce", "password_digest", "totp_secret"];
 
 /// Members that are a team's own: nothing in them is Clerk's to be a secret.
-const METADATA: [&str; 3] = ["public_metadata", "private_metadata", "unsafe_metadata"];
+pub(super) const METADATA: [&str; 3] = ["public_metadata", "private_metadata", "unsafe_metadata"];
 
 /// Types whose bodies are not stored at all: they carry one-time codes, magic links, tickets, or whole persons
 /// that no rule reads. Only id, type and subject are kept.

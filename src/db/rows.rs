@@ -37,7 +37,8 @@ pub enum Cell {
     Int(i64),
     Bool(bool),
     Bytes(Vec<u8>),
-    Json(serde_json::Value),
+    /// JSON as text.
+    Json(String),
     Id(Uuid),
     Time(Time),
 }
@@ -52,7 +53,20 @@ macro_rules! cell_from {
         }
     )*};
 }
-cell_from!(String => Text, i64 => Int, bool => Bool, Vec<u8> => Bytes, serde_json::Value => Json, Uuid => Id, Time => Time);
+cell_from!(String => Text, i64 => Int, bool => Bool, Vec<u8> => Bytes, Uuid => Id, Time => Time);
+
+impl Cell {
+    /// The JSON of a value, written straight to text.
+    pub fn json(value: &impl serde::Serialize) -> Self {
+        serde_json::to_string(value).map_or(Self::Null, Self::Json)
+    }
+}
+
+impl From<serde_json::Value> for Cell {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(value.to_string())
+    }
+}
 
 impl From<&str> for Cell {
     fn from(value: &str) -> Self {
@@ -116,29 +130,31 @@ impl Rows {
     }
 
     /// Arrays travel as Postgres' own array literals, one text a column: the driver's typed arrays cannot hold nulls.
-    /// Bytes, which a literal would double, travel as a typed array, where empty stands for null.
-    fn render_unnest(self, sql: &mut String, values: &mut Vec<Value>) {
+    /// Bytes and JSON, which a literal would escape at length, travel as typed arrays, where empty stands for null.
+    fn render_unnest(mut self, sql: &mut String, values: &mut Vec<Value>) {
         let names = self.cols.iter().map(|Col(name, ty)| match ty {
-            Type::Json => format!("\"{name}\"::jsonb as \"{name}\""),
-            Type::TextJson => format!("\"{name}\"::json as \"{name}\""),
+            Type::Json => format!("nullif(\"{name}\", '')::jsonb as \"{name}\""),
+            Type::TextJson => format!("nullif(\"{name}\", '')::json as \"{name}\""),
             Type::Bytes => format!("nullif(\"{name}\", ''::bytea) as \"{name}\""),
             _ => format!("\"{name}\""),
         });
         sql.push_str(&format!("(select {} from unnest(", names.collect::<Vec<_>>().join(", ")));
-        let mut columns: Vec<Vec<Cell>> = self.cols.iter().map(|_| Vec::with_capacity(self.rows.len())).collect();
-        for row in self.rows {
-            row.into_iter().zip(&mut columns).for_each(|(cell, column)| column.push(cell));
-        }
-        for (index, (column, Col(_, ty))) in columns.into_iter().zip(self.cols).enumerate() {
+        for (index, Col(_, ty)) in self.cols.iter().enumerate() {
+            let column = self.rows.iter_mut().filter_map(|row| row.get_mut(index));
             let cast = match ty {
-                Type::Text | Type::Json | Type::TextJson => "::text::text[]",
+                Type::Text => "::text::text[]",
+                Type::Json | Type::TextJson => "::text[]",
                 Type::Int => "::text::bigint[]",
                 Type::Bool => "::text::boolean[]",
                 Type::Bytes => "::bytea[]",
                 Type::Id => "::text::uuid[]",
                 Type::Time => "::text::timestamptz[]",
             };
-            values.push(if *ty == Type::Bytes { bytes(column) } else { array_literal(&column).into() });
+            values.push(match ty {
+                Type::Bytes => bytes(column),
+                Type::Json | Type::TextJson => texts(column),
+                _ => array_literal(column).into(),
+            });
             let comma = if index > 0 { ", " } else { "" };
             sql.push_str(&format!("{comma}${}{cast}", values.len()));
         }
@@ -168,18 +184,17 @@ fn json_value(cell: Cell) -> serde_json::Value {
         // Bodies are verified to be UTF-8 before they get here; nothing else is bytes.
         Cell::Bytes(bytes) => String::from_utf8_lossy(&bytes).into(),
         // As a text within the text: `->>` hands it back unchanged.
-        Cell::Json(json) => json.to_string().into(),
+        Cell::Json(json) => json.into(),
         Cell::Id(id) => json!(id),
         Cell::Time(time) => sqlite_time(time).into(),
     }
 }
 
 /// `{"one","two",NULL}`, with quotes and backslashes escaped.
-fn array_literal(column: &[Cell]) -> String {
-    let mut literal = String::with_capacity(16 * column.len() + 2);
-    literal.push('{');
-    for (index, cell) in column.iter().enumerate() {
-        if index > 0 {
+fn array_literal<'a>(column: impl Iterator<Item = &'a mut Cell>) -> String {
+    let mut literal = String::from("{");
+    for cell in column {
+        if literal.len() > 1 {
             literal.push(',');
         }
         match cell {
@@ -187,8 +202,7 @@ fn array_literal(column: &[Cell]) -> String {
             Cell::Int(int) => literal.push_str(&int.to_string()),
             Cell::Bool(bool) => literal.push_str(if *bool { "t" } else { "f" }),
             Cell::Id(id) => literal.push_str(&id.to_string()),
-            Cell::Text(text) => quote(text, &mut literal),
-            Cell::Json(json) => quote(&json.to_string(), &mut literal),
+            Cell::Text(text) | Cell::Json(text) => quote(text, &mut literal),
             Cell::Time(time) => quote(&sqlite_time(*time), &mut literal),
             Cell::Bytes(bytes) => quote(&String::from_utf8_lossy(bytes), &mut literal),
         }
@@ -199,24 +213,30 @@ fn array_literal(column: &[Cell]) -> String {
 
 fn quote(text: &str, literal: &mut String) {
     literal.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.find(['"', '\\']) {
-        let (plain, special) = rest.split_at(at);
-        literal.push_str(plain);
+    let mut from = 0;
+    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'"' | b'\\')) {
+        literal.push_str(&text[from..at]);
         literal.push('\\');
-        literal.push_str(&special[..1]);
-        rest = &special[1..];
+        from = at;
     }
-    literal.push_str(rest);
+    literal.push_str(&text[from..]);
     literal.push('"');
 }
 
-fn bytes(column: Vec<Cell>) -> Value {
-    let bytes = column.into_iter().map(|cell| match cell {
-        Cell::Bytes(bytes) => Value::Bytes(Some(bytes)),
+fn bytes<'a>(column: impl Iterator<Item = &'a mut Cell>) -> Value {
+    let bytes = column.map(|cell| match cell {
+        Cell::Bytes(bytes) => Value::Bytes(Some(std::mem::take(bytes))),
         _ => Value::Bytes(Some(Vec::new())),
     });
     Value::Array(ArrayType::Bytes, Some(Box::new(bytes.collect())))
+}
+
+fn texts<'a>(column: impl Iterator<Item = &'a mut Cell>) -> Value {
+    let texts = column.map(|cell| match cell {
+        Cell::Text(text) | Cell::Json(text) => Value::String(Some(std::mem::take(text))),
+        _ => Value::String(Some(String::new())),
+    });
+    Value::Array(ArrayType::String, Some(Box::new(texts.collect())))
 }
 
 impl Cell {
@@ -229,8 +249,8 @@ impl Cell {
             Self::Int(int) => int.into(),
             Self::Bool(bool) => bool.into(),
             Self::Bytes(bytes) => bytes.into(),
-            Self::Json(json) if postgres => json.into(),
-            Self::Json(json) => json.to_string().into(),
+            Self::Json(json) if postgres => serde_json::from_str::<serde_json::Value>(&json).unwrap_or_default().into(),
+            Self::Json(json) => json.into(),
             Self::Id(id) if postgres => id.into(),
             Self::Id(id) => id.to_string().into(),
             Self::Time(time) if postgres => time.into(),

@@ -89,9 +89,9 @@ impl Field {
     /// As readers see it.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Text(text) => json!(text),
-            Self::Bool(bool) => json!(bool),
-            Self::Time(time) => json!(time.map(rfc3339)),
+            Self::Text(text) => text.as_deref().map_or(Value::Null, Value::from),
+            Self::Bool(bool) => Value::Bool(*bool),
+            Self::Time(time) => time.map_or(Value::Null, |time| rfc3339(time).into()),
         }
     }
 }
@@ -192,43 +192,6 @@ impl Account {
     /// The identities that are shown here.
     pub fn shown_identities(&self) -> impl Iterator<Item = &Identity> {
         self.identities.iter().filter(|(_, shown)| **shown).map(|(identity, _)| identity)
-    }
-
-    /// Everything a reader can see change, by name: the columns of `users`, then the side tables.
-    pub fn facets(&self) -> Vec<(&'static str, Value)> {
-        let columns = COLUMNS.iter().zip(&self.columns).map(|(name, field)| (*name, field.to_json()));
-        let addresses = self
-            .addresses
-            .values()
-            .map(|a| json!({"email_address": a.email_address, "verified": a.verified, "primary": a.primary}));
-        let identities =
-            self.shown_identities().map(|i| json!({"provider": i.provider, "provider_subject_id": i.subject}));
-        let profile = &self.profile;
-        let sides = [
-            ("status", json!(self.status.as_str())),
-            ("deletion_held_at", json!(self.deletion_held_at.map(rfc3339))),
-            ("email_addresses", addresses.collect()),
-            ("identities", identities.collect()),
-            ("roles", self.roles.union(&self.local_roles).map(|role| json!(role)).collect()),
-            (
-                "profile",
-                json!({
-                    "has_image": profile.has_image, "phone_numbers": profile.phone_numbers,
-                    "web3_wallets": profile.web3_wallets, "legal_accepted_at": profile.legal_accepted_at.map(rfc3339),
-                }),
-            ),
-            ("settings", self.shown_settings()),
-            ("public_metadata", json!(self.public_metadata)),
-            ("private_metadata", json!(self.private_metadata)),
-            ("unsafe_metadata", json!(self.unsafe_metadata)),
-        ];
-        columns.chain(sides).collect()
-    }
-
-    fn shown_settings(&self) -> Value {
-        let mut settings = self.settings.clone();
-        settings.extend(self.mapped_settings.clone());
-        Value::Object(settings)
     }
 }
 

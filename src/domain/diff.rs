@@ -6,7 +6,11 @@ use super::{Account, membership::Member, organization::Org};
 
 /// Changed fields of a person with `[before, after]`; private metadata masked.
 pub fn person(before: Option<&Account>, after: &Account) -> Map<String, Value> {
-    changes(before.map(Account::facets), after.facets())
+    let pairs: Vec<(&'static str, Value, Value)> = match before {
+        None => after.facets().map(|(name, new)| (name, Value::Null, new)).collect(),
+        Some(before) => after.changed_facets(before).collect(),
+    };
+    told(pairs)
 }
 
 /// The same of an organisation.
@@ -19,26 +23,30 @@ pub fn member(before: Option<&Member>, after: Option<&Member>) -> Map<String, Va
     changes(before.map(Member::facets), after.map(Member::facets).unwrap_or_default())
 }
 
-/// Changed facets with `[before, after]`, whoever's they are; private metadata masked. Of a new row, every one that is
-/// not empty; of one that went, likewise.
 fn changes(before: Option<Vec<(&'static str, Value)>>, after: Vec<(&'static str, Value)>) -> Map<String, Value> {
-    let empty = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
     let gone = after.is_empty();
     let pairs: Vec<(&'static str, Value, Value)> = match before {
         None => after.into_iter().map(|(name, new)| (name, Value::Null, new)).collect(),
         Some(before) if gone => before.into_iter().map(|(name, old)| (name, old, Value::Null)).collect(),
         Some(before) => before.into_iter().zip(after).map(|((name, old), (_, new))| (name, old, new)).collect(),
     };
+    told(pairs)
+}
+
+/// Changed facets with `[before, after]`, whoever's they are; private metadata masked. Of a new row, every one that is
+/// not empty; of one that went, likewise.
+fn told(pairs: Vec<(&'static str, Value, Value)>) -> Map<String, Value> {
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
     let mut diff = Map::new();
     for (name, old, new) in pairs {
         let changed = if old.is_null() || new.is_null() { !(empty(&old) && empty(&new)) } else { old != new };
         if changed {
-            let pair = if name == "private_metadata" { json!(["***", "***"]) } else { json!([old, new]) };
+            let pair = if name == "private_metadata" { json!(["***", "***"]) } else { Value::Array(vec![old, new]) };
             diff.insert(name.to_owned(), pair);
         }
     }

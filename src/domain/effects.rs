@@ -1,6 +1,6 @@
 //! What a plan is made of: changed rows, conflicts, alerts, the audit trail, the change feed, and who is woken.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -13,8 +13,8 @@ use super::{Account, membership::Member, organization::Org};
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Changed {
-    pub before: Option<Account>,
-    pub after: Account,
+    pub before: Option<Arc<Account>>,
+    pub after: Arc<Account>,
 }
 
 /// Kinds of subjects, as the column has them.

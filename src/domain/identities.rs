@@ -1,7 +1,7 @@
 //! **Identities**: one that stands in the rows of two live persons is shown by the one whose row shows the higher
 //! version. A function of rows, settled once a batch for the identities that the batch touched.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::{Account, World, plan::Fold, user::Identity};
 fn moved(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
     let mut changed: Vec<Account> = Vec::new();
     for identity in touched {
-        let holders: Vec<&Account> = world.holders_of_identity(identity).filter_map(|id| world.live(id)).collect();
+        let holders: Vec<&Arc<Account>> = world.holders_of_identity(identity).filter_map(|id| world.live(id)).collect();
         // Equal versions of two persons are all but impossible; the Clerk id makes the choice the same everywhere.
         let winner = holders.iter().max_by_key(|row| (&row.version, &row.clerk_id)).map(|row| row.clerk_id.clone());
         for holder in holders {
@@ -21,7 +21,7 @@ fn moved(world: &World, touched: &BTreeSet<Identity>) -> Vec<Account> {
             }
             let index = changed.iter().position(|row| row.clerk_id == holder.clerk_id);
             let index = index.unwrap_or_else(|| {
-                changed.push(holder.clone());
+                changed.push(Account::clone(holder));
                 changed.len() - 1
             });
             if let Some(row) = changed.get_mut(index) {
@@ -41,7 +41,7 @@ pub(super) fn settle(fold: &mut Fold<'_>) {
             None => fold.world.account(&clerk_id).cloned(),
         };
         let shown = |row: &Account| row.shown_identities().cloned().collect::<Vec<_>>();
-        let moved = original.as_ref().map(&shown).unwrap_or_default() != shown(&account);
+        let moved = original.as_deref().map(&shown).unwrap_or_default() != shown(&account);
         match fold.last_about(&clerk_id) {
             Some(message) => {
                 if message.event == "user.updated" && moved && !message.changed.iter().any(|name| name == "identities")

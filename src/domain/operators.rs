@@ -96,7 +96,7 @@ fn decide(
         let payload = json!({"id": conflict, "clerk_id": newcomer, "other_clerk_id": older, "decision": word});
         fold.tell_admin(event, "conflict.resolved", newcomer, payload);
         if verdict == Verdict::TakeOver {
-            release(fold, event, holder, &address);
+            release(fold, event, &holder, &address);
         }
     }
     let diff = json!({"decision": [null, word], "other_clerk_id": [null, older]});
@@ -106,13 +106,13 @@ fn decide(
 }
 
 /// The address leaves the older person's row at once; their events at and below the noted version go without it too.
-fn release(fold: &mut Fold<'_>, event: &Event, holder: Account, address: &str) {
+fn release(fold: &mut Fold<'_>, event: &Event, holder: &Account, address: &str) {
     let mut after = holder.clone();
     after.without_address(address);
     after.updated_at = fold.now;
-    let diff = diff::person(Some(&holder), &after);
+    let diff = diff::person(Some(holder), &after);
     let changed = diff.keys().cloned().collect();
-    let clerk_id = holder.clerk_id;
+    let clerk_id = holder.clerk_id.clone();
     fold.put(after);
     fold.audit(event, &clerk_id, diff);
     fold.tell(event, "user.updated", &clerk_id, changed);
@@ -122,7 +122,7 @@ fn cancel(fold: &mut Fold<'_>, event: &Event, clerk_id: &str) -> Outcome {
     let Some(before) = fold.world.live(clerk_id).filter(|row| row.deletion_held_at.is_some()).cloned() else {
         return Outcome::rejected("no deletion of this person is held");
     };
-    let mut after = before.clone();
+    let mut after = Account::clone(&before);
     after.deletion_held_at = None;
     after.updated_at = fold.now;
     let diff = diff::person(Some(&before), &after);
@@ -155,13 +155,14 @@ fn relink(fold: &mut Fold<'_>, event: &Event, from: &str, to: &str) -> Outcome {
         );
     }
     // The old row takes the new Clerk id; `subjects` stay as they are, so the old one remains deleted for ever.
-    let emptied = Account { clerk_id: to.to_owned(), ..old.clone() };
-    let after = Account { id: old.id, created_at: old.created_at, updated_at: fold.now, rev: old.rev, ..new.clone() };
+    let emptied = Account { clerk_id: to.to_owned(), ..Account::clone(&old) };
+    let after =
+        Account { id: old.id, created_at: old.created_at, updated_at: fold.now, rev: old.rev, ..Account::clone(&new) };
     fold.plan.relinked.push(Relinked { kept: old.id, given_up: new.id });
     fold.world.remove(from);
     fold.put(after);
     fold.before.remove(from);
-    fold.before.insert(to.to_owned(), Some(emptied));
+    fold.before.insert(to.to_owned(), Some(emptied.into()));
     for pair in fold.world.memberships_of(to) {
         if let Some(mut row) = fold.world.member(&pair).cloned() {
             row.user_id = old.id;

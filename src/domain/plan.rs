@@ -1,6 +1,9 @@
 //! The plan: what one transaction writes for a batch of events. Pure: loaded state, events and policy in, rows out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -101,7 +104,7 @@ pub(super) struct Fold<'a> {
     pub(super) ids: &'a mut dyn FnMut() -> Uuid,
     pub(super) plan: Plan,
     /// Rows as they were before the batch, of the persons that the batch changed.
-    pub(super) before: BTreeMap<String, Option<Account>>,
+    pub(super) before: BTreeMap<String, Option<Arc<Account>>>,
     organizations_before: BTreeMap<String, Option<Org>>,
     members_before: BTreeMap<Pair, Option<Member>>,
     pub(super) drafts: Vec<Draft>,
@@ -137,7 +140,8 @@ impl Fold<'_> {
     }
 
     /// Puts a person's new rows in place.
-    pub(super) fn put(&mut self, account: Account) {
+    pub(super) fn put(&mut self, account: impl Into<Arc<Account>>) {
+        let account = account.into();
         let before = self.world.account(&account.clerk_id).cloned();
         self.identities.extend(before.iter().flat_map(|row| row.identities.keys().cloned()));
         self.identities.extend(account.identities.keys().cloned());
@@ -201,8 +205,8 @@ impl Fold<'_> {
         self.tell_profiles();
         self.number();
         for (clerk_id, before) in std::mem::take(&mut self.before) {
-            if let Some(after) = self.world.account(&clerk_id).filter(|after| before.as_ref() != Some(after)) {
-                self.plan.accounts.push(Changed { before, after: after.clone() });
+            if let Some(after) = self.world.account(&clerk_id).filter(|after| before.as_ref() != Some(*after)) {
+                self.plan.accounts.push(Changed { before, after: Arc::clone(after) });
             }
         }
         for (clerk_id, before) in std::mem::take(&mut self.organizations_before) {

@@ -1,7 +1,10 @@
 //! What a batch tells: messages of the change feed, the operators' topic, the audit trail. A message is drafted with the
 //! rows as they are, and gets its number, and its rows their `rev`, when the batch is settled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +27,7 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) enum About {
     Nobody,
-    Person(Box<Account>),
+    Person(Arc<Account>),
     Organization(Box<Org>),
     Member(Box<Member>),
 }
@@ -50,7 +53,7 @@ impl Fold<'_> {
         let Some(account) = self.world.account(clerk_id).cloned() else { return };
         let routing = vec![format!("user:{}", account.id)];
         let message = Message { routing, changed, ..message(event, name, "users", clerk_id) };
-        self.drafts.push(Draft { message, about: About::Person(Box::new(account)) });
+        self.drafts.push(Draft { message, about: About::Person(account) });
     }
 
     /// The same about an organisation.
@@ -189,15 +192,13 @@ impl Fold<'_> {
                 }
                 About::Nobody => {}
                 About::Person(account) => {
-                    let mut account = *account;
-                    let now = self.world.account(&message.subject).filter(|_| is_last).cloned();
-                    let present = now.is_some();
-                    account = now.unwrap_or(account);
-                    account.rev = message.seq;
-                    message.payload = view::user(&account);
-                    if present {
-                        self.world.put(account);
-                    }
+                    let present = is_last && self.world.account(&message.subject).is_some();
+                    // Where the present row is shown the drafted one goes first: then nobody shares it, and it is noted in place.
+                    let drafted = (!present).then_some(account);
+                    let now =
+                        if present { self.world.note_rev(&message.subject, message.seq) } else { drafted.as_deref() };
+                    message.payload = now.map(view::user).unwrap_or_default();
+                    message.payload.insert("rev".into(), json!(message.seq));
                 }
                 About::Organization(row) => {
                     let mut row =
@@ -224,7 +225,7 @@ impl Fold<'_> {
                     if row.joined_seq == 0 {
                         row.joined_seq = message.seq;
                     }
-                    let person = self.world.account(&row.shown.pair.user);
+                    let person = self.world.account(&row.shown.pair.user).map(Arc::as_ref);
                     message.payload = view::member(&row, person);
                     if present {
                         self.world.put_member(row);

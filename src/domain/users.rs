@@ -54,7 +54,6 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
         let reason = format!("conflict.email: a verified address of this person also stands verified with {other}");
         return Outcome::conflict(reason, other);
     }
-    let user = user.into_owned();
     let reason = notes(fold, snapshot);
     apply(fold, event, &user, version).because(reason)
 }
@@ -64,8 +63,8 @@ fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> 
     let id = user.clerk_id.as_str();
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
-    let mut after = Account::show(before.as_ref(), user, version.clone(), fold.policy, new_id, fold.now);
-    let diff = diff::person(before.as_ref(), &after);
+    let mut after = Account::show(before.as_deref(), user, version.clone(), fold.policy, new_id, fold.now);
+    let diff = diff::person(before.as_deref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
     let (name, what) = match &before {
         None => ("user.created", "created"),
@@ -107,7 +106,7 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
     fold.note_facts(Kind::User, id);
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
-    let after = deletion::emptied(before.as_ref(), id, deleted_at, new_id, fold.now);
+    let after = deletion::emptied(before.as_deref(), id, deleted_at, new_id, fold.now);
     let live = before.as_ref().filter(|row| row.is_live());
     if let Some(row) = live {
         let verified = row.addresses.iter().filter(|(_, address)| address.verified);
@@ -144,7 +143,7 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
 fn hold(fold: &mut Fold<'_>, event: &Event, id: &str, reason: String) -> Outcome {
     let Some(before) = fold.world.live(id).cloned() else { return Outcome::held(reason) };
     if before.deletion_held_at.is_none() {
-        let mut after = before.clone();
+        let mut after = Account::clone(&before);
         after.deletion_held_at = Some(fold.now);
         after.updated_at = fold.now;
         let diff = diff::person(Some(&before), &after);

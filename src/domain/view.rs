@@ -14,7 +14,7 @@ pub fn user(account: &Account) -> Map<String, Value> {
     view.insert("clerk_id".into(), json!(account.clerk_id));
     if account.is_live() {
         view.insert("user_type".into(), json!("permanent"));
-        let facets = account.facets().into_iter().filter(|(name, _)| *name != "private_metadata");
+        let facets = account.facets().filter(|(name, _)| *name != "private_metadata");
         view.extend(facets.map(|(name, value)| (name.to_owned(), value)));
         view.insert("created_at".into(), json!(rfc3339(account.created_at)));
         view.insert("updated_at".into(), json!(rfc3339(account.updated_at)));

@@ -2,7 +2,10 @@
 //! their addresses or identities, and of the organisations whose owner may change the members who may follow.
 //! A later event sees what every earlier one did.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -22,8 +25,8 @@ use super::{
 pub struct Person {
     /// What is known.
     pub facts: Facts,
-    /// What the rows show; a deleted person's is the emptied row.
-    pub account: Option<Account>,
+    /// What the rows show; a deleted person's is the emptied row. Shared with whoever keeps how it was.
+    pub account: Option<Arc<Account>>,
 }
 
 /// An open row of `conflicts`.
@@ -69,7 +72,8 @@ impl World {
     }
 
     /// Adds what the rows show of a person.
-    pub fn load_account(&mut self, account: Account) {
+    pub fn load_account(&mut self, account: impl Into<Arc<Account>>) {
+        let account = account.into();
         self.index(&account, true);
         let person = self.persons.entry(account.clerk_id.clone()).or_default();
         person.account = Some(account);
@@ -86,19 +90,27 @@ impl World {
     }
 
     /// What the rows show of a person.
-    pub fn account(&self, clerk_id: &str) -> Option<&Account> {
+    pub fn account(&self, clerk_id: &str) -> Option<&Arc<Account>> {
         self.persons.get(clerk_id)?.account.as_ref()
     }
 
     /// The same, where the person is live.
-    pub fn live(&self, clerk_id: &str) -> Option<&Account> {
+    pub fn live(&self, clerk_id: &str) -> Option<&Arc<Account>> {
         self.account(clerk_id).filter(|account| account.is_live())
     }
 
     /// Replaces what the rows show of a person.
-    pub fn put(&mut self, account: Account) {
-        self.remove(&account.clerk_id.clone());
+    pub fn put(&mut self, account: impl Into<Arc<Account>>) {
+        let account = account.into();
+        self.remove(&account.clerk_id);
         self.load_account(account);
+    }
+
+    /// Notes in a person's row the message that shows it; answers the row.
+    pub fn note_rev(&mut self, clerk_id: &str, rev: i64) -> Option<&Account> {
+        let account = self.persons.get_mut(clerk_id)?.account.as_mut()?;
+        Arc::make_mut(account).rev = rev;
+        Some(account)
     }
 
     /// Takes a person's rows away.

@@ -45,7 +45,7 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
             let before = members.len();
             members.retain(|name, _| kept.contains(name.as_str()));
             if members.len() != before {
-                changes.push(vec![Cell::Int(seq), Cell::Json(Value::Object(members))]);
+                changes.push(vec![Cell::Int(seq), Cell::json(&members)]);
             }
         }
         touched += changes.len() as u64;

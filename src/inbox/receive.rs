@@ -7,7 +7,6 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{DbErr, QueryResult};
-use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -188,7 +187,7 @@ async fn insert(db: &Db, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
             envelope.event_type.as_str().into(),
             envelope.subject.as_deref().into(),
             envelope.object_id.as_deref().into(),
-            Cell::Json(json!(envelope.user_ids)),
+            Cell::json(&envelope.user_ids),
             envelope.body.clone().into(),
             envelope.instance_id.as_deref().into(),
             envelope.occurred_at.into(),

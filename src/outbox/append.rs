@@ -1,7 +1,6 @@
 //! Appends to the change feed, inside the transaction that holds the commit lock.
 
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::json;
 
 use crate::{
     clock::{Clock, Time},
@@ -41,9 +40,9 @@ pub async fn append<'a>(
             message.event.into(),
             message.topic.into(),
             message.subject.as_str().into(),
-            Cell::Json(json!(message.routing)),
-            Cell::Json(json!(message.payload)),
-            Cell::Json(json!(message.changed)),
+            Cell::json(&message.routing),
+            Cell::json(&message.payload),
+            Cell::json(&message.changed),
             message.effects.into(),
             message.correlation_id.as_str().into(),
             message.occurred_at.into(),

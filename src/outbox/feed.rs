@@ -9,6 +9,8 @@ use crate::{
     domain::view,
 };
 
+use super::lazy::Lazy;
+
 /// A row of the change feed as readers need it.
 #[derive(Debug, Clone, FromQueryResult)]
 #[expect(missing_docs, reason = "the names are the columns'")]
@@ -19,10 +21,10 @@ pub struct Entry {
     pub topic: String,
     pub subject: String,
     /// Further topics, e.g. `user:{id}`: a JSON list of texts.
-    pub routing: Value,
+    pub routing: Lazy,
     /// The whole object; each audience gets its part of it (see [`Entry::data`]).
-    pub payload: Value,
-    pub changed: Value,
+    pub payload: Lazy,
+    pub changed: Lazy,
     /// `all`, or `state`: only caches and search look at it.
     pub effects: String,
     pub correlation_id: Option<String>,
@@ -30,8 +32,10 @@ pub struct Entry {
     pub created_at: Time,
 }
 
-const COLUMNS: &str =
-    "seq, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at";
+/// The columns of an [`Entry`].
+pub(super) const COLUMNS: &str =
+    "seq, event, topic, subject, cast(routing as text) as routing, cast(payload as text) as payload,
+    cast(changed as text) as changed, effects, correlation_id, occurred_at, created_at";
 
 /// Up to `limit` entries after `after`, in order.
 ///

@@ -9,10 +9,10 @@ use crate::{
     clock::Clock,
     db::{Db, Stmt},
     outbox::{cursor, feed, relay::Sink},
-    sync::load::{accounts, head},
+    sync::load::head,
 };
 
-use super::search::{SearchSink, doc};
+use super::search::{SearchSink, docs};
 
 /// A rebuild failed; the old index still stands (after `Trimmed` the new one, which lacks what changed meanwhile).
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,9 @@ pub async fn search(
         let ids = page(&sink.db, &after).await?;
         let Some(last) = ids.last() else { break };
         after.clone_from(last);
-        let people = accounts(&sink.db.read, &ids.into_iter().collect::<BTreeSet<_>>()).await?;
+        let people = docs(&sink.db, &ids.into_iter().collect::<BTreeSet<_>>()).await?;
         total += people.len() as u64;
-        match rebuild.add(people.iter().map(doc).collect()).await {
+        match rebuild.add(people).await {
             Err(error) if error.is_permanent() => refused += error.refused().len() as u64,
             other => other?,
         }

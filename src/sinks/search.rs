@@ -1,13 +1,19 @@
 //! The search index: everybody who changed is indexed anew, or taken out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use entity::Id;
+use sea_orm::{DbErr, FromQueryResult};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use crate::{
     backends::search::{Doc, Search, SearchError},
-    db::Db,
-    domain::{Account, account::Field},
+    db::{Db, Rows, Stmt},
     outbox::{
         feed::Entry,
         relay::{Refused, Sink, Transient},
@@ -47,45 +53,66 @@ impl Sink for SearchSink {
     }
 
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
-        let accounts =
-            super::present(&self.db, entries).await.map_err(|_| Transient::from("the database does not answer"))?;
+        let docs = docs(&self.db, &super::subjects(entries)).await;
+        let docs = docs.map_err(|_| Transient::from("the database does not answer"))?;
+        let names: BTreeMap<Uuid, String> =
+            docs.iter().map(|doc| (doc.user_id, doc.clerk_id.clone().unwrap_or_default())).collect();
+        let gone = super::gone(entries, &names.values().map(String::as_str).collect());
         let transient = |error: SearchError| Transient::from(error.to_string());
         self.prepared.get_or_try_init(|| self.search.prepare()).await.map_err(transient)?;
-        let (live, gone): (Vec<&Account>, Vec<&Account>) = accounts.iter().partition(|account| account.is_live());
         let deletes = gone.iter().map(|account| (account.id, account.rev)).collect();
-        match self.search.apply(live.into_iter().map(doc).collect(), deletes).await {
+        match self.search.apply(docs, deletes).await {
             Ok(()) => Ok(Vec::new()),
-            Err(error) if error.is_permanent() => Ok(refused(&error, &accounts, entries)),
+            Err(error) if error.is_permanent() => Ok(refused(&error, &names, entries)),
             Err(error) => Err(transient(error)),
         }
     }
 }
 
-/// What is indexed of a person.
-pub fn doc(account: &Account) -> Doc {
-    let text = |name: &str| match account.column(name) {
-        Some(Field::Text(text)) => text.clone(),
-        _ => None,
-    };
-    Doc {
-        user_id: account.id,
-        rev: account.rev,
-        clerk_id: Some(account.clerk_id.clone()),
-        display_name: text("display_name"),
-        first_name: text("first_name"),
-        last_name: text("last_name"),
-        username: text("username"),
-        email: text("email"),
-        image_url: text("image_url"),
-        status: account.status.as_str().to_owned(),
+/// What is indexed of people, by Clerk's ids: columns of their own rows, nothing that hangs on them. Of the deleted their
+/// status says it.
+///
+/// # Errors
+/// What the database says.
+pub async fn docs(db: &Db, clerk_ids: &BTreeSet<String>) -> Result<Vec<Doc>, DbErr> {
+    if clerk_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let select = "select u.id, u.rev, u.clerk_id, u.display_name, u.first_name, u.last_name, u.username, u.email,
+        u.image_url, u.status from ";
+    let rows: Vec<Row> = Stmt::new(&db.read, select)
+        .rows(Rows::keys(clerk_ids))
+        .sql(" join users u on u.clerk_id = r.k order by u.clerk_id")
+        .all_as(&db.read)
+        .await?;
+    Ok(rows.into_iter().map(Doc::from).collect())
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: Id,
+    rev: i64,
+    clerk_id: Option<String>,
+    display_name: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    username: Option<String>,
+    email: Option<String>,
+    image_url: Option<String>,
+    status: String,
+}
+
+impl From<Row> for Doc {
+    fn from(row: Row) -> Self {
+        let Row { id, rev, clerk_id, display_name, first_name, last_name, username, email, image_url, status } = row;
+        let user_id = id.0;
+        Self { user_id, rev, clerk_id, display_name, first_name, last_name, username, email, image_url, status }
     }
 }
 
-fn refused(error: &SearchError, accounts: &[Account], entries: &[Entry]) -> Vec<Refused> {
+fn refused(error: &SearchError, names: &BTreeMap<Uuid, String>, entries: &[Entry]) -> Vec<Refused> {
     let last = super::last_of(entries);
-    let of = |id: &uuid::Uuid| accounts.iter().find(|account| account.id == *id);
-    let entry = |account: &Account| last.get(account.clerk_id.as_str()).copied();
-    let refused = error.refused().iter().filter_map(of).filter_map(entry);
+    let entry = |id: &Uuid| last.get(names.get(id)?.as_str()).copied();
     let reason = "the search index refuses this document";
-    refused.map(|entry| Refused::new(entry, reason)).collect()
+    error.refused().iter().filter_map(entry).map(|entry| Refused::new(entry, reason)).collect()
 }

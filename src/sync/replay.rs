@@ -141,7 +141,7 @@ pub async fn dry_run(
 /// Subject to its changed fields, `[before, after]` each, private metadata masked.
 pub(super) fn diffs(planned: &Plan) -> Vec<(String, Map<String, Value>)> {
     let people = planned.accounts.iter();
-    let people = people.map(|c| (c.after.clerk_id.clone(), diff::person(c.before.as_ref(), &c.after)));
+    let people = people.map(|c| (c.after.clerk_id.clone(), diff::person(c.before.as_deref(), &c.after)));
     let organizations = planned.organizations.iter();
     let organizations =
         organizations.map(|c| (c.after.shown.clerk_id.clone(), diff::organization(c.before.as_ref(), &c.after)));

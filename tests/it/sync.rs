@@ -6,7 +6,7 @@ use clerk_sync::{
     db::Stmt,
     inbox::{claim::claim, rescue::rescue},
     outbox::feed,
-    sync::commit::commit,
+    sync::commit::{CommitError, commit},
 };
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
@@ -86,6 +86,59 @@ async fn a_lost_lease_is_left_out_of_the_commit() {
         assert_eq!(done.outcomes.len(), 1);
         assert_eq!(number(&world, "select count(*) as n from users").await, 1);
         assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 1, "a crash counts as a failure");
+    }
+}
+
+/// A batch's rows are not locked while it is planned: a rescuer may take one from under it. Nothing is committed then.
+#[tokio::test]
+async fn a_lease_lost_during_the_commit_undoes_it() {
+    let Some(world) = postgres(&[]).await else { return };
+    let app = &world.app;
+    world.deliver("msg_ada", &user("ada", 1)).await;
+    world.deliver("msg_ben", &user("ben", 1)).await;
+    let now = app.clock.now();
+    let claimed = claim(&app.db, "slow", 10, now, Duration::from_secs(1)).await.unwrap();
+    let decode = |row: clerk_sync::inbox::claim::Claimed| clerk_sync::clerk::decode::decode(row.stored, None);
+    let events: Vec<_> = claimed.into_iter().map(decode).collect();
+    // The commit comes as far as the audit trail, which stands behind the check and before the end.
+    let held = app.db.begin().await.unwrap();
+    held.execute_unprepared("lock table audit_log in access exclusive mode").await.unwrap();
+    let committing = app.clone();
+    let slow = tokio::spawn(async move {
+        let events: Vec<_> = events.iter().collect();
+        commit(&committing.db, "slow", &events, &committing.policy, &committing.clock).await
+    });
+    let waits = "select count(*) as n from pg_locks where relation = 'audit_log'::regclass and not granted";
+    while number(&world, waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(rescue(&app.db, now + chrono::Duration::seconds(2)).await.unwrap(), 2);
+    held.rollback().await.unwrap();
+    assert!(matches!(slow.await.unwrap(), Err(CommitError::LeaseLost)));
+    assert_eq!(number(&world, "select count(*) as n from users").await, 0);
+    assert_eq!(number(&world, "select count(*) as n from inbox where state = 'pending'").await, 2);
+}
+
+/// Also where no rule of ours removes them: no row is left of somebody whose own row went.
+#[tokio::test]
+async fn whoever_removes_a_person_removes_what_hangs_on_them() {
+    for world in worlds(&[]).await {
+        world.deliver("msg_ada", &user("ada", 1)).await;
+        world.deliver("msg_ben", &user("ben", 1)).await;
+        world.drain().await;
+        let db = &world.app.db.write;
+        assert!(db.execute_unprepared("delete from roles").await.is_err(), "{}: somebody has it", world.name);
+        db.execute_unprepared("delete from users where clerk_id = 'user_ada'").await.unwrap();
+        for table in [
+            "select count(*) as n from user_profiles",
+            "select count(*) as n from user_settings",
+            "select count(*) as n from user_metadata",
+            "select count(*) as n from email_addresses",
+            "select count(*) as n from user_roles",
+        ] {
+            assert_eq!(number(&world, table).await, 1, "{}: {table}", world.name);
+        }
+        assert_eq!(number(&world, "select count(*) as n from federated_identities f where not exists (select 1 from users u where u.id = f.user_id)").await, 0);
     }
 }
 

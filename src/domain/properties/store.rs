@@ -141,8 +141,8 @@ impl Store {
         }
         self.facts.extend(plan.facts);
         for change in plan.accounts {
-            assert_eq!(self.accounts.get(&change.after.clerk_id), change.before.as_ref(), "before is what is stored");
-            self.accounts.insert(change.after.clerk_id.clone(), change.after);
+            assert_eq!(self.accounts.get(&change.after.clerk_id), change.before.as_deref(), "before is what is stored");
+            self.accounts.insert(change.after.clerk_id.clone(), change.after.as_ref().clone());
         }
         for ChangedOrganization { before, after } in plan.organizations {
             assert_eq!(self.organizations.get(&after.shown.clerk_id), before.as_ref(), "before is what is stored");

@@ -23,8 +23,9 @@ const OUTCOME: [Col; 6] = [
     Col("awaits_too", Type::Text),
 ];
 
-/// Of these rows, those that are still claimed by `claim` (whatever ends `running` ends the claim); locked until the transaction ends, so that
-/// the rescuer cannot take one from under it.
+/// Of these rows, those that are still claimed by `claim` (whatever ends `running` ends the claim). They are not locked, which
+/// would write every one of them once more: should the rescuer take one meanwhile, [`finish`] finds one less, and nothing
+/// is committed.
 pub(in crate::sync) async fn still_mine(
     tx: &impl ConnectionTrait,
     claim: &str,
@@ -36,7 +37,6 @@ pub(in crate::sync) async fn still_mine(
         .rows(rows)
         .sql(" on r.seq = inbox.seq where inbox.claim = ")
         .val(claim)
-        .dialect(" for update of inbox", "")
         .all(tx)
         .await?;
     found.iter().map(|row| row.try_get("", "seq")).collect()

@@ -1,7 +1,6 @@
 //! Organisations and memberships. A deleted organisation's memberships go with one statement, however many.
 
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::json;
 
 use crate::{
     db::{Cell, Col, Rows, Stmt, Type},
@@ -61,8 +60,8 @@ fn organization(row: &Org) -> Vec<Cell> {
         shown.created_by.as_deref().into(),
         row.owner_id.into(),
         Cell::Int(row.members_count),
-        json!(shown.public_metadata).into(),
-        json!(shown.private_metadata).into(),
+        Cell::json(&shown.public_metadata),
+        Cell::json(&shown.private_metadata),
         row.status().into(),
         shown.created_at.into(),
         shown.updated_at.into(),
@@ -82,7 +81,7 @@ fn member(row: &Member) -> Vec<Cell> {
         Cell::Id(row.organization_id),
         Cell::Id(row.user_id),
         shown.role.as_str().into(),
-        json!(shown.permissions).into(),
+        Cell::json(&shown.permissions),
         Cell::Time(shown.created_at),
         shown.updated_at.into(),
         Cell::Time(row.created_at),

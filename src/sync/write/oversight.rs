@@ -182,7 +182,7 @@ pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Tim
             entry.actor.into(),
             entry.action.as_str().into(),
             entry.subject.as_str().into(),
-            Cell::Json(json!(entry.diff)),
+            Cell::json(&entry.diff),
             entry.correlation_id.as_str().into(),
         ]);
     }

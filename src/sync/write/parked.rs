@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::json;
 
 use crate::{
     clerk::{decode::Stored, envelope},
@@ -51,7 +50,7 @@ pub(in crate::sync) async fn park(
             stored.svix_id.as_str().into(),
             stored.event_type.as_str().into(),
             envelope.and_then(|read| read.subject.as_deref()).into(),
-            Cell::Json(json!(envelope.map(|read| read.user_ids.as_slice()).unwrap_or_default())),
+            Cell::json(&envelope.map(|read| read.user_ids.as_slice()).unwrap_or_default()),
             envelope.and_then(|read| read.body.clone()).into(),
             stored.occurred_at.into(),
             now.into(),

@@ -2,7 +2,6 @@
 //! of a deleted person everything is removed.
 
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::json;
 
 use crate::{
     clock::Clock,
@@ -63,7 +62,7 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed], cl
         role_names: Default::default(),
     };
     for Changed { before, after } in accounts {
-        let before = before.as_ref().filter(|row| row.is_live());
+        let before = before.as_deref().filter(|row| row.is_live());
         match (before, after.is_live()) {
             (Some(_), false) => sides.emptied.push(vec![Cell::Id(after.id)]),
             (None, false) => {}
@@ -73,12 +72,18 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed], cl
     sides.write(tx, clock).await
 }
 
+type Object = serde_json::Map<String, serde_json::Value>;
+
+fn metadata(row: &Account) -> (&Object, &Object, &Object) {
+    (&row.public_metadata, &row.private_metadata, &row.unsafe_metadata)
+}
+
 impl Sides {
     fn gather(&mut self, before: Option<&Account>, after: &Account) {
         let (id, rev) = (Cell::Id(after.id), Cell::Int(after.rev));
         if before.is_none_or(|row| row.profile != after.profile) {
             let profile = &after.profile;
-            let (phones, wallets) = (profile.phone_numbers.clone().into(), profile.web3_wallets.clone().into());
+            let (phones, wallets) = (Cell::json(&profile.phone_numbers), Cell::json(&profile.web3_wallets));
             self.profiles.push(vec![
                 id.clone(),
                 profile.has_image.into(),
@@ -91,22 +96,14 @@ impl Sides {
         if before.is_none_or(|row| row.mapped_settings != after.mapped_settings) {
             self.settings.push(vec![
                 id.clone(),
-                json!(after.settings).into(),
-                json!(after.mapped_settings).into(),
+                Cell::json(&after.settings),
+                Cell::json(&after.mapped_settings),
                 rev.clone(),
             ]);
         }
-        let metadata =
-            |row: &Account| (row.public_metadata.clone(), row.private_metadata.clone(), row.unsafe_metadata.clone());
-        if before.is_none_or(|row| metadata(row) != metadata(after)) {
-            let (public, private, r#unsafe) = metadata(after);
-            self.metadata.push(vec![
-                id.clone(),
-                json!(public).into(),
-                json!(private).into(),
-                json!(r#unsafe).into(),
-                rev,
-            ]);
+        let (public, private, r#unsafe) = metadata(after);
+        if before.is_none_or(|row| metadata(row) != (public, private, r#unsafe)) {
+            self.metadata.push(vec![id, Cell::json(public), Cell::json(private), Cell::json(r#unsafe), rev]);
         }
         self.gather_sets(before, after);
     }
