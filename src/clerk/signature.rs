@@ -1,6 +1,4 @@
-//! Signatures of deliveries: HMAC-SHA-256 over `{id}.{timestamp}.{raw body}`. What we send is signed by the `svix` crate,
-//! what we get is verified here: the crate takes text only, and bytes that are no text must still be told from bytes that
-//! are not Clerk's; and its SHA-256 does without the processor's, a tenth of the speed.
+//! Signatures of deliveries, by the `svix` crate: HMAC-SHA-256 over `{id}.{timestamp}.{raw body}`.
 //!
 //! Several secrets may be in force while one is rotated; which of them failed is never told.
 //! Source: docs.svix.com/receiving/verifying-payloads/how-manual.
@@ -11,7 +9,7 @@ use axum::http::HeaderMap;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use svix::webhooks::Webhook;
+use svix::webhooks::{Webhook, WebhookError};
 
 use crate::clock::Time;
 
@@ -42,7 +40,7 @@ pub enum SecretError {
 
 /// Checks deliveries against every configured secret.
 pub struct Verifier {
-    secrets: Vec<(Webhook, Hmac<Sha256>)>,
+    secrets: Vec<(Webhook, Vec<u8>)>,
     tolerance: chrono::Duration,
 }
 
@@ -58,7 +56,7 @@ impl Verifier {
     /// # Errors
     /// [`SecretError`] when the list is empty or one of them is malformed.
     pub fn new(secrets: &str, tolerance: std::time::Duration) -> Result<Self, SecretError> {
-        let secrets: Vec<(Webhook, Hmac<Sha256>)> = secrets
+        let secrets: Vec<(Webhook, Vec<u8>)> = secrets
             .split(',')
             .map(str::trim)
             .filter(|secret| !secret.is_empty())
@@ -78,7 +76,13 @@ impl Verifier {
         let id = header(headers, "id").filter(|id| id.len() <= 255).ok_or(SignatureError::MissingHeaders)?;
         let timestamp = header(headers, "timestamp").ok_or(SignatureError::MissingHeaders)?;
         let signatures = header(headers, "signature").ok_or(SignatureError::MissingHeaders)?;
-        if !self.secrets.iter().any(|(_, key)| signed(key, id, timestamp, signatures, body)) {
+        let signed = |(webhook, key): &(Webhook, Vec<u8>)| match webhook.verify_ignoring_timestamp(body, headers) {
+            Ok(()) => true,
+            // The crate signs text only. Bytes that are no text must still be told from bytes that are not Clerk's.
+            Err(WebhookError::InvalidPayload) => signed_bytes(key, id, timestamp, signatures, body),
+            Err(_) => false,
+        };
+        if !self.secrets.iter().any(signed) {
             return Err(SignatureError::Invalid);
         }
         let at = timestamp
@@ -99,12 +103,11 @@ impl Verifier {
     }
 }
 
-fn secret(text: &str) -> Result<(Webhook, Hmac<Sha256>), SecretError> {
+fn secret(text: &str) -> Result<(Webhook, Vec<u8>), SecretError> {
     use base64::Engine as _;
     let webhook = Webhook::new(text).map_err(|_| SecretError::Malformed)?;
     let bare = text.strip_prefix("whsec_").unwrap_or(text);
     let key = base64::engine::general_purpose::STANDARD.decode(bare).map_err(|_| SecretError::Malformed)?;
-    let key = Hmac::new_from_slice(&key).map_err(|_| SecretError::Malformed)?;
     Ok((webhook, key))
 }
 
@@ -114,12 +117,11 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     find("svix").or_else(|| find("webhook")).filter(|value| !value.is_empty())
 }
 
-fn signed(key: &Hmac<Sha256>, id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {
+fn signed_bytes(key: &[u8], id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {
     use base64::Engine as _;
-    let mut mac = key.clone();
-    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-        mac.update(part);
-    }
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return false };
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
     let expected = mac.finalize().into_bytes();
     let given = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
     given
