@@ -1,6 +1,8 @@
 //! Wake-ups: "something was stored", "something was committed". In this process at once; between replicas by
 //! Postgres LISTEN/NOTIFY. A wake-up carries nothing and may be lost: everybody who waits for one also polls.
 
+mod crowd;
+
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -9,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::db::{Db, Stmt};
+
+pub use crowd::Crowd;
 
 const CHANNEL: &str = "clerk_sync_wake";
 
@@ -59,6 +63,8 @@ pub struct Signals {
     pub inbox: Signal,
     /// Rows were committed to the outbox.
     pub outbox: Signal,
+    /// Whether deliveries crowd in.
+    pub crowd: Crowd,
     /// Tells our own notifications from others'.
     origin: Uuid,
 }
@@ -66,7 +72,7 @@ pub struct Signals {
 impl Signals {
     /// New signals of a process that calls itself `origin`.
     pub fn new(origin: Uuid) -> Self {
-        Self { inbox: Signal::new(), outbox: Signal::new(), origin }
+        Self { inbox: Signal::new(), outbox: Signal::new(), crowd: Crowd::new(), origin }
     }
 
     /// Carries wake-ups to other replicas and theirs here, until shutdown. Does nothing on SQLite.

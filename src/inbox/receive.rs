@@ -135,6 +135,7 @@ impl Writer {
                 self.write_each(&receipts).await
             }
         };
+        self.signals.crowd.stored(receipts.len());
         self.signals.inbox.wake();
         for (answer, result) in answers.into_iter().zip(results) {
             // The request may have hung up; its row stands all the same.

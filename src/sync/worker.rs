@@ -64,7 +64,9 @@ impl Worker {
         let stop = shutdown.clone();
         let claiming = tokio::spawn(async move { claimer.claim_batches(sender, stop).await });
         while let Some(batch) = batches.recv().await {
+            let started = std::time::Instant::now();
             self.finish(batch, &shutdown).await;
+            self.signals.crowd.give_way(started.elapsed()).await;
         }
         let _ = claiming.await;
     }
