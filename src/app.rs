@@ -1,10 +1,12 @@
 //! The composition root: the only file that names concrete backends and says which task runs where.
 
+mod parts;
+mod policy;
+
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use axum::serve::ListenerExt as _;
-use chrono::Duration;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,22 +18,13 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     db::{self, Db},
-    domain::{Policy, policy::SoleAdmin},
-    erasure::Eraser,
+    domain::Policy,
     gateway::{self, Gateway},
     inbox::receive,
     meta::Meta,
-    outbox::{relay::Relay, tail::Tail},
-    reconcile::{Reconciler, ensure::Ensurer},
+    outbox::tail::Tail,
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink},
-    sync::{confirm::Confirm, objects::Applier, worker::Worker},
     telemetry::{exporter::Exporter, metrics},
-    upkeep::{
-        Upkeep, conflicts,
-        erase::Erasing,
-        retention::{Pace, Retention},
-        schedule::Schedule,
-    },
     wake::Signals,
 };
 
@@ -107,7 +100,7 @@ impl App {
             bail!("clerk.confirm = required: Clerk's API is asked with clerk.secret_key (set CLERK_SECRET_KEY)");
         }
         let meta = Meta::load(&db).await?;
-        let policy = policy(&config, meta.hash_key.clone());
+        let policy = policy::of(&config, meta.hash_key.clone());
         let signals = Signals::new(uuid::Uuid::new_v4());
         let cache = Cache::new(&config.cache, &config.redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
         let search = Search::new(&db, &config.meili).context("meili.url (set MEILI_URL and MEILI_MASTER_KEY)")?;
@@ -122,76 +115,6 @@ impl App {
         Some(self.config.clerk.instance_id.as_str()).filter(|instance| !instance.is_empty())
     }
 
-    /// The worker of this process's sync, for [`Worker::run`] or [`Worker::drain`].
-    pub fn worker(&self) -> Worker {
-        Worker {
-            db: self.db.clone(),
-            signals: self.signals.clone(),
-            policy: self.policy.clone(),
-            clock: self.clock.clone(),
-            config: self.config.sync.clone(),
-            instance: self.instance().map(str::to_owned),
-            confirm: self.confirm(),
-        }
-    }
-
-    /// What asks Clerk about new people, where it can be asked and is to be.
-    fn confirm(&self) -> Option<Confirm> {
-        let required = match self.config.clerk.confirm {
-            config::Confirm::Off => return None,
-            config::Confirm::BestEffort => false,
-            config::Confirm::Required => true,
-        };
-        Some(Confirm::new(self.api.clone()?, required, self.db.clone(), self.clock.clone()))
-    }
-
-    /// What takes objects of Clerk's API into the plan.
-    pub fn applier(&self) -> Applier {
-        Applier {
-            db: self.db.clone(),
-            policy: self.policy.clone(),
-            clock: self.clock.clone(),
-            signals: self.signals.clone(),
-        }
-    }
-
-    /// What compares us with Clerk, where it can be asked.
-    pub fn reconciler(&self, shutdown: CancellationToken) -> Option<Reconciler> {
-        Some(Reconciler {
-            api: self.api.clone()?,
-            db: self.db.clone(),
-            clock: self.clock.clone(),
-            applier: self.applier(),
-            worker: self.worker(),
-            config: self.config.reconcile.clone(),
-            repeat: self.config.alerts.repeat,
-            owner: uuid::Uuid::new_v4().simple().to_string(),
-            shutdown,
-        })
-    }
-
-    /// What brings one person in.
-    pub fn ensurer(&self) -> Ensurer {
-        Ensurer::new(self.api.clone(), self.applier())
-    }
-
-    /// What erases people.
-    pub fn eraser(&self) -> Eraser {
-        let mail_folder = self.config.smtp.url.is_empty().then(|| self.config.smtp.folder.clone().into());
-        Eraser { db: self.db.clone(), sinks: self.sinks.clone(), clock: self.clock.clone(), mail_folder }
-    }
-
-    /// What feeds the shared sinks of this process.
-    pub fn relay(&self) -> Relay {
-        Relay {
-            db: self.db.clone(),
-            signals: self.signals.clone(),
-            clock: self.clock.clone(),
-            config: self.config.relay.clone(),
-            owner: uuid::Uuid::new_v4().simple().to_string(),
-        }
-    }
-
     /// A channel that is configured for the first time tells of what comes from now on.
     ///
     /// # Errors
@@ -203,34 +126,6 @@ impl App {
         match &self.sinks.chat {
             Some(chat) => self.relay().begin(chat).await,
             None => Ok(()),
-        }
-    }
-
-    /// The timers of this process.
-    pub fn upkeep(&self, shutdown: &CancellationToken) -> Upkeep {
-        let retention = Retention {
-            db: self.db.clone(),
-            clock: self.clock.clone(),
-            config: self.config.retention.clone(),
-            pace: Pace::of(&self.db),
-            owner: uuid::Uuid::new_v4().simple().to_string(),
-        };
-        Upkeep {
-            db: self.db.clone(),
-            signals: self.signals.clone(),
-            clock: self.clock.clone(),
-            config: self.config.upkeep.clone(),
-            retention,
-            erasing: Erasing {
-                eraser: self.eraser(),
-                after: self.config.deletion.erase_after,
-                owner: uuid::Uuid::new_v4().simple().to_string(),
-            },
-            conflicts: conflicts::Rules { grace: self.config.conflicts.grace, repeat: self.config.alerts.repeat },
-            schedule: self
-                .reconciler(shutdown.clone())
-                .map(|with| Schedule { with, silence: self.config.silence.after }),
-            deadline: self.config.waiting.deadline,
         }
     }
 
@@ -361,31 +256,4 @@ fn channels(config: &Config, meta: &Meta, clock: &Clock) -> anyhow::Result<(Opti
         false => Some(ChatSink::new(alerts, clock.clone())?),
     };
     Ok((mail, chat))
-}
-
-fn policy(config: &Config, hash_key: Vec<u8>) -> Policy {
-    Policy {
-        require_email: config.entry.require_email,
-        require_name: config.entry.require_name,
-        quiet_fields: config.entry.quiet_fields.iter().cloned().collect(),
-        roles_path: config.roles.path.clone(),
-        grantable: config.roles.grantable.iter().cloned().collect(),
-        default_role: config.roles.default.clone(),
-        mapped_settings: config.settings.mapped.clone(),
-        default_settings: config.settings.defaults.clone().into_iter().collect(),
-        admin_roles: config.organizations.admin_roles.iter().cloned().collect(),
-        sole_admin: match config.organizations.sole_admin {
-            config::SoleAdmin::Transfer => SoleAdmin::Transfer,
-            config::SoleAdmin::Hold => SoleAdmin::Hold,
-            config::SoleAdmin::Orphan => SoleAdmin::Orphan,
-        },
-        hard: config.deletion.mode == config::DeletionMode::Hard,
-        breaker_max: config.deletion.breaker.max,
-        breaker_window: Duration::from_std(config.deletion.breaker.window).unwrap_or(Duration::minutes(10)),
-        holds: true,
-        waiting_deadline: Duration::from_std(config.waiting.deadline).unwrap_or(Duration::minutes(10)),
-        relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
-        hash_key,
-        alerts_repeat: Duration::from_std(config.alerts.repeat).unwrap_or(Duration::MAX),
-    }
 }

@@ -8,28 +8,19 @@ use crate::clock::Time;
 
 use super::decode::Stored;
 
-/// What kind of object it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Kind {
-    User,
-    Organization,
-    Membership,
-}
+pub use crate::domain::plan::Kind;
 
-impl Kind {
-    fn updated(self) -> &'static str {
-        match self {
-            Self::User => "user.updated",
-            Self::Organization => "organization.updated",
-            Self::Membership => "organizationMembership.updated",
-        }
+fn updated(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "user.updated",
+        Kind::Organization => "organization.updated",
+        Kind::Membership => "organizationMembership.updated",
     }
 }
 
 /// An object as an event that says so. Its id is a function of what it says: asked twice, it is one.
 pub fn stored(kind: Kind, object: &RawValue) -> Stored {
-    let event_type = kind.updated();
+    let event_type = updated(kind);
     let body = format!(r#"{{"data":{},"object":"event","type":"{event_type}"}}"#, object.get());
     let digest = Sha256::digest(body.as_bytes());
     let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

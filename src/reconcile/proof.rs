@@ -27,7 +27,8 @@ pub struct Account {
     pub clerk: u64,
     /// Live rows.
     pub rows: u64,
-    /// Without a row, and parked with a reason: rejected, conflict, waiting, dead.
+    /// Without a row, and parked with a reason: rejected, conflict, waiting, held. What is `dead` is accounted for by nothing:
+    /// the second pass names it.
     pub parked: u64,
     /// Came or went since the run began: by how much the two may differ.
     pub moved: u64,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clerk_sync::{
     clerk::simulated::{Endpoint, objects},
     clock::Clock,
-    reconcile::{Reconciler, ensure::Ensured},
-    upkeep::silence,
+    reconcile::{Reconciler, RunError, drift::Options, ensure::Ensured},
+    upkeep::{schedule::Schedule, silence},
 };
 
 use super::{nobody, pairs, texts, told};
@@ -93,5 +93,41 @@ async fn silence_is_told_where_clerk_has_people_whom_we_do_not_know() {
         assert_eq!(listen(8).await, 0, "{}: told once", world.name);
         let kinds = texts(&world, "select kind as name from alerts").await;
         assert_eq!(kinds, ["deliveries.silent"], "{}", world.name);
+    }
+}
+
+#[tokio::test]
+async fn comparisons_are_due_once_there_was_one_over_everybody() {
+    for (_clerk, world) in pairs(super::seeded(5, 1, 3), &[]).await {
+        let due = async |hours| {
+            let with = later(&world, chrono::Duration::hours(hours));
+            let due = Schedule { with, silence: Duration::ZERO }.due().await.unwrap();
+            due.map(|options| (options.full, options.dry_run, options.scheduled))
+        };
+        assert_eq!(due(100).await, None, "{}: before a backfill everybody is missing", world.name);
+        super::backfilled(&world).await;
+        assert_eq!(due(0).await, Some((true, false, true)), "{}: nothing has been compared yet", world.name);
+        let options = due(0).await.map(|_| Options { full: true, dry_run: false, scheduled: true }).unwrap();
+        assert_eq!(super::reconciler(&world).reconcile(options).await.unwrap().count(), 0, "{}", world.name);
+        assert_eq!(due(0).await, None, "{}", world.name);
+        assert_eq!(due(2).await, Some((false, false, true)), "{}: what changed lately", world.name);
+        assert_eq!(due(25).await, Some((true, false, true)), "{}: everything", world.name);
+    }
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_compares() {
+    for (clerk, world) in pairs(super::seeded(5, 1, 3), &[]).await {
+        super::backfilled(&world).await;
+        clerk.modes.set_latency(Duration::from_secs(1), Duration::ZERO);
+        let (one, other) = (super::reconciler(&world), super::reconciler(&world));
+        let full = Options { full: true, dry_run: false, scheduled: true };
+        let first = tokio::spawn(async move { one.reconcile(full).await });
+        while number(&world.app.db, "select count(*) as n from sync_runs where kind = 'reconcile'").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let second = other.reconcile(full).await;
+        assert!(matches!(second, Err(RunError::Busy("reconcile"))), "{}: {second:?}", world.name);
+        first.await.unwrap().unwrap();
     }
 }
