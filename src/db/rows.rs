@@ -156,7 +156,8 @@ impl Rows {
                 _ => array_literal(column).into(),
             });
             let comma = if index > 0 { ", " } else { "" };
-            sql.push_str(&format!("{comma}${}{cast}", values.len()));
+            // In a select of its own: the planner would read a bare array to guess how many rows there are, all of it.
+            sql.push_str(&format!("{comma}(select ${}{cast})", values.len()));
         }
         let names = self.cols.iter().map(|Col(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         sql.push_str(&format!(") as u({names})) r"));

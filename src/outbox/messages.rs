@@ -75,7 +75,7 @@ impl Relay {
                 at = page.upto;
             }
             if page.at_head {
-                return Ok(if at > cursor.seq { Step::Delivered } else { Step::Nothing });
+                return Ok(if at > cursor.seq { Step::Delivered { more: true } } else { Step::Nothing });
             }
         }
     }

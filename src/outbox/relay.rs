@@ -27,6 +27,12 @@ pub trait Sink: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// Whether the target is so dear to write that it gives way while a backlog is being applied; afterwards, or when that
+    /// takes too long, everything is delivered at a stretch.
+    fn gives_way(&self) -> bool {
+        false
+    }
+
     /// The one event that a message sink sends. Such a sink begins at the head of the feed, and is handed rows of the
     /// event that are meant for everybody (effects `all`), one at a time. `None`: a state sink, for every change.
     fn event(&self) -> Option<&'static str> {
@@ -100,10 +106,16 @@ impl Refused {
 /// However long a target asks to be left alone, it is asked again after this.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
+/// How long a dear target gives way to a backlog at a time.
+const GIVES_WAY: Duration = Duration::from_secs(3);
+
 /// What one step found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Delivered,
+    /// There may be `more`.
+    Delivered {
+        more: bool,
+    },
     Nothing,
     /// Another replica feeds this sink, or it rests after a failure.
     NotOurs,
@@ -113,7 +125,15 @@ impl Relay {
     /// Feeds `sink` until shutdown.
     pub async fn run<S: Sink>(self, sink: S, shutdown: CancellationToken) {
         let mut waiter = self.signals.outbox.waiter();
+        // In the middle of delivering everything at a stretch.
+        let mut hurrying = false;
         while !shutdown.is_cancelled() {
+            if sink.gives_way() && !hurrying {
+                tokio::select! {
+                    () = self.signals.crowd.applied_all(GIVES_WAY) => {}
+                    () = shutdown.cancelled() => break,
+                }
+            }
             let step = match sink.event() {
                 Some(event) => self.step_messages(&sink, event, &shutdown).await,
                 None => tokio::select! {
@@ -121,8 +141,10 @@ impl Relay {
                     () = shutdown.cancelled() => break,
                 },
             };
+            hurrying = sink.gives_way() && matches!(step, Ok(Step::Delivered { more: true }));
             let pause = match step {
-                Ok(Step::Delivered) => {
+                Ok(Step::Delivered { .. }) if hurrying => continue,
+                Ok(Step::Delivered { .. }) => {
                     tokio::select! {
                         () = tokio::time::sleep(sink.gather()) => continue,
                         () = shutdown.cancelled() => break,
@@ -155,7 +177,7 @@ impl Relay {
                 None => self.step(sink).await?,
             };
             match step {
-                Step::Delivered => {}
+                Step::Delivered { .. } => {}
                 Step::Nothing => break true,
                 Step::NotOurs => break false,
             }
@@ -208,7 +230,8 @@ impl Relay {
                 let moved =
                     cursor::advance(&self.db, name, &self.owner, cursor.seq, last.seq, self.clock.now()).await?;
                 self.count(name, &entries, refused.len(), started.elapsed());
-                Ok(if moved { Step::Delivered } else { Step::NotOurs })
+                let more = entries.len() >= self.config.batch as usize;
+                Ok(if moved { Step::Delivered { more } } else { Step::NotOurs })
             }
             Err(transient) => self.rest(name, cursor.attempts, &transient).await,
         }

@@ -52,6 +52,10 @@ impl Sink for SearchSink {
         GATHER
     }
 
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     async fn deliver(&self, entries: &[Entry]) -> Result<Vec<Refused>, Transient> {
         let docs = docs(&self.db, &super::subjects(entries)).await;
         let docs = docs.map_err(|_| Transient::from("the database does not answer"))?;

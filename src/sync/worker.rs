@@ -64,8 +64,10 @@ impl Worker {
         let stop = shutdown.clone();
         let claiming = tokio::spawn(async move { claimer.claim_batches(sender, stop).await });
         while let Some(batch) = batches.recv().await {
-            let started = std::time::Instant::now();
+            let (started, rows) = (std::time::Instant::now(), batch.events.len());
+            self.signals.crowd.applied(rows);
             self.finish(batch, &shutdown).await;
+            self.signals.crowd.applied(rows);
             self.signals.crowd.give_way(started.elapsed()).await;
         }
         let _ = claiming.await;

@@ -1,5 +1,6 @@
 //! Whether deliveries crowd in. Clerk gives up on an answer after 15 s and comes again minutes later; what is stored can
-//! wait. So while many deliveries come at a time, applying them gives way to storing them.
+//! wait. So while many deliveries come at a time, applying them gives way to storing them, and while much is being applied,
+//! targets that are dear to write give way to that.
 
 use std::{
     sync::{
@@ -15,20 +16,26 @@ const MANY: usize = 8;
 const OVER: Duration = Duration::from_millis(10);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(2);
-/// The longest that anybody gives way at a time.
+/// The longest that anybody gives way to it at a time.
 const LONGEST: Duration = Duration::from_millis(250);
+/// A batch of fewer is applied in no time.
+const BULK: usize = 128;
+/// Longer than one batch and the pause after it take.
+const APPLIED: Duration = Duration::from_millis(750);
 
-/// Shared by the one who stores and those who apply, in one process. Cheap to clone.
+/// Shared by the one who stores, those who apply and those who hand on, in one process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Crowd {
     since: Instant,
     /// When many were last stored together, in milliseconds since then; 0: never.
-    last: Arc<AtomicU64>,
+    stored: Arc<AtomicU64>,
+    /// When many were last being applied together.
+    applied: Arc<AtomicU64>,
 }
 
 impl Crowd {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), last: Arc::default() }
+        Self { since: Instant::now(), stored: Arc::default(), applied: Arc::default() }
     }
 
     fn now(&self) -> u64 {
@@ -38,13 +45,32 @@ impl Crowd {
     /// So many were stored together.
     pub fn stored(&self, rows: usize) {
         if rows >= MANY {
-            self.last.store(self.now(), Ordering::Relaxed);
+            self.stored.store(self.now(), Ordering::Relaxed);
         }
     }
 
+    /// So many are being applied together, or have just been.
+    pub fn applied(&self, rows: usize) {
+        if rows >= BULK {
+            self.applied.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_recent(&self, last: &AtomicU64, within: Duration) -> bool {
+        let last = last.load(Ordering::Relaxed);
+        last > 0 && Duration::from_millis(self.now().saturating_sub(last)) < within
+    }
+
     fn is_there(&self) -> bool {
-        let last = self.last.load(Ordering::Relaxed);
-        last > 0 && Duration::from_millis(self.now().saturating_sub(last)) < OVER
+        self.is_recent(&self.stored, OVER)
+    }
+
+    /// Returns once nothing is applied in bulk, at the latest after this.
+    pub async fn applied_all(&self, most: Duration) {
+        let started = Instant::now();
+        while started.elapsed() < most && self.is_recent(&self.applied, APPLIED) {
+            tokio::time::sleep(LOOK * 10).await;
+        }
     }
 
     /// Returns when the crowd is over; at the latest after half the time that the caller has just worked for, so that two
@@ -90,5 +116,22 @@ mod tests {
         stop.cancel();
         tokio::time::sleep(OVER * 3).await;
         assert!(waited(&crowd, 1_000).await < at_once, "it is over");
+    }
+
+    #[tokio::test]
+    async fn what_is_dear_waits_for_a_bulk_to_be_applied_but_not_for_ever() {
+        let crowd = Crowd::new();
+        let waited = async |most: u64| {
+            let started = Instant::now();
+            crowd.applied_all(Duration::from_millis(most)).await;
+            started.elapsed().as_millis()
+        };
+        crowd.applied(BULK - 1);
+        assert!(waited(5_000).await < 20, "a few are no bulk");
+        crowd.applied(BULK);
+        assert!((90..600).contains(&waited(100).await), "at most so long");
+        crowd.applied(BULK);
+        assert!((600..4_000).contains(&waited(5_000).await), "until nothing was heard of it for a while");
+        assert!(waited(5_000).await < 20);
     }
 }
