@@ -36,6 +36,8 @@ pub struct Db {
     /// retention removes, our own search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
     /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
     pub lazy: DatabaseConnection,
+    /// For storing receipts: one statement, whose plan cannot grow old and is kept.
+    pub receipts: DatabaseConnection,
     /// For reading.
     pub read: DatabaseConnection,
     /// The connection string, for listeners that need a connection of their own. Postgres only.

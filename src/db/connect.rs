@@ -10,6 +10,9 @@ use crate::config;
 /// Claims, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
 const LAZY_CONNECTIONS: u32 = 4;
 
+/// Receipts are stored by one writer; a second connection is there when the first breaks.
+const RECEIPT_CONNECTIONS: u32 = 2;
+
 /// Opens the pools. Makes the file (SQLite) or the schema (Postgres) if it is not there; makes no tables.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
         prepare_directory(url)?;
         let write = Database::connect(sqlite(config, 1)).await?;
         let read = Database::connect(sqlite(config, config.max_read_connections)).await?;
-        return Ok(Db { lazy: write.clone(), write, read, listen_pool: None });
+        return Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
     if !url.starts_with("postgres://") {
@@ -36,14 +39,17 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     let write = Database::connect(postgres(config, &url, config.max_connections, fresh)).await?;
     let lazy = "set plan_cache_mode = force_custom_plan; set synchronous_commit = off;";
     let lazy = Database::connect(postgres(config, &url, LAZY_CONNECTIONS, lazy)).await?;
+    // Nothing is looked up by the one statement that these run.
+    let kept = "set plan_cache_mode = auto; set synchronous_commit = on;";
+    let receipts = Database::connect(postgres(config, &url, RECEIPT_CONNECTIONS, kept)).await?;
     let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
     let listen_pool = Some(read.get_postgres_connection_pool().clone());
-    Ok(Db { write, lazy, read, listen_pool })
+    Ok(Db { write, lazy, receipts, read, listen_pool })
 }
 
 /// The most connections to Postgres that one process opens.
 pub fn connections(config: &config::Database) -> u32 {
-    config.max_connections.max(1) + config.max_read_connections.max(1) + LAZY_CONNECTIONS
+    config.max_connections.max(1) + config.max_read_connections.max(1) + LAZY_CONNECTIONS + RECEIPT_CONNECTIONS
 }
 
 fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {

@@ -56,7 +56,7 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     first.close().await.map_err(LookError::Connection)?;
     let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS, "")).await.map_err(LookError::Pool)?;
     let listen_pool = Some(pool.get_postgres_connection_pool().clone());
-    Ok(Db { write: pool.clone(), lazy: pool.clone(), read: pool, listen_pool })
+    Ok(Db { write: pool.clone(), lazy: pool.clone(), receipts: pool.clone(), read: pool, listen_pool })
 }
 
 async fn sqlite(url: &str) -> Result<Db, LookError> {
@@ -78,7 +78,7 @@ async fn sqlite(url: &str) -> Result<Db, LookError> {
     };
     let write = Database::connect(open(true)).await.map_err(LookError::Pool)?;
     let read = Database::connect(open(false)).await.map_err(LookError::Pool)?;
-    Ok(Db { lazy: write.clone(), write, read, listen_pool: None })
+    Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None })
 }
 
 /// What of our migrations a database has.

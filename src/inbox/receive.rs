@@ -196,12 +196,12 @@ async fn insert(db: &Db, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
             receipt.traceparent.as_deref().into(),
         ]);
     }
-    let inserted = Stmt::new(&db.write, "insert into inbox (svix_id, event_type, subject, object_id, user_ids, body, instance_id,
+    let inserted = Stmt::new(&db.receipts, "insert into inbox (svix_id, event_type, subject, object_id, user_ids, body, instance_id,
             occurred_at, received_at, available_at, traceparent)
         select svix_id, event_type, subject, object_id, user_ids, body, instance_id, occurred_at, received_at, received_at, traceparent from ")
         .rows(rows)
         .sql(" where true on conflict (svix_id) do nothing returning svix_id")
-        .all(&db.write)
+        .all(&db.receipts)
         .await?;
     let mut new: std::collections::HashSet<String> =
         inserted.iter().map(|row: &QueryResult| row.try_get("", "svix_id")).collect::<Result<_, _>>()?;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{runtime::RuntimeFlavor, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -66,7 +66,7 @@ impl Worker {
         while let Some(batch) = batches.recv().await {
             let (started, rows) = (std::time::Instant::now(), batch.events.len());
             self.signals.crowd.applied(rows);
-            self.finish(batch, &shutdown).await;
+            apart(self.finish(batch, &shutdown)).await;
             self.signals.crowd.applied(rows);
             self.signals.crowd.give_way(started.elapsed()).await;
         }
@@ -99,7 +99,7 @@ impl Worker {
             {
                 tracing::warn!(error = %crate::db::Quiet(&error), "waiting events could not be woken; later batches will");
             }
-            match self.next_batch().await {
+            match apart(self.next_batch()).await {
                 Ok(Some(batch)) => permit.send(batch),
                 Ok(None) => tokio::select! {
                     () = waiter.wait(jittered(self.config.poll)) => {}
@@ -191,6 +191,16 @@ impl Worker {
             }
         }
         done.outcomes.len()
+    }
+}
+
+/// Runs work that computes for long on a thread of its own, so that receiving and delivering never wait for it. (A runtime
+/// of one thread, as tests have, has no other to give.)
+async fn apart<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| runtime.block_on(work)),
+        _ => work.await,
     }
 }
 
