@@ -1,6 +1,9 @@
 //! P6 and P7: sinks that are down, slow, or refuse, each on its own cursor; and what can be built again.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use clerk_sync::{
     app::App,
@@ -8,11 +11,15 @@ use clerk_sync::{
     clock::Clock,
     config::Secret,
     db::Stmt,
-    outbox::{cursor, dead, feed},
+    outbox::{
+        cursor, dead, feed,
+        relay::{Refused, Sink, Transient},
+    },
     sinks::{cache::CacheSink, reindex, search::SearchSink},
 };
 
 use sea_orm::ConnectionTrait as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     meili::{Double, KEY},
@@ -199,4 +206,77 @@ async fn reads_go_through_the_cache_and_around_it_when_it_is_down() {
         ready,
         serde_json::json!({"status": "degraded", "dependencies": {"database": "ok", "cache": "down", "search": "down"}})
     );
+}
+
+/// A target that notes when it got what.
+#[derive(Clone)]
+struct Noting {
+    name: &'static str,
+    dear: bool,
+    got: Arc<Mutex<Vec<Vec<i64>>>>,
+}
+
+impl Noting {
+    fn new(name: &'static str, dear: bool) -> Self {
+        Self { name, dear, got: Arc::default() }
+    }
+
+    fn deliveries(&self) -> Vec<Vec<i64>> {
+        self.got.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Noting {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn gather(&self) -> Duration {
+        // So long that a second delivery within the test is one that did not gather.
+        if self.dear { Duration::from_secs(600) } else { Duration::ZERO }
+    }
+
+    fn gives_way(&self) -> bool {
+        self.dear
+    }
+
+    async fn deliver(&self, entries: &[feed::Entry]) -> Result<Vec<Refused>, Transient> {
+        self.got.lock().unwrap().push(entries.iter().map(|entry| entry.seq).collect());
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_dear_target_gives_way_to_a_backlog_and_then_gets_everything_at_a_stretch() {
+    for world in worlds(&[("relay.batch", "3".into())]).await {
+        for index in 0..10 {
+            world.deliver(&format!("msg_{index}"), &user(&format!("u{index}"), index)).await;
+        }
+        world.drain().await;
+        let (dear, light) = (Noting::new("test:dear", true), Noting::new("test:light", false));
+        let (signals, stop) = (world.app.signals.clone(), CancellationToken::new());
+        signals.crowd.applied(1_000);
+        let started = Instant::now();
+        let tasks = [
+            tokio::spawn(world.app.relay().run(dear.clone(), stop.clone())),
+            tokio::spawn(world.app.relay().run(light.clone(), stop.clone())),
+        ];
+        let all = [vec![1, 2, 3], vec![4, 5, 6], vec![7, 8, 9], vec![10]];
+        while light.deliveries() != all {
+            assert!(started.elapsed() < Duration::from_secs(20), "{}: {:?}", world.name, light.deliveries());
+            assert!(dear.deliveries().is_empty() || started.elapsed() > Duration::from_millis(500), "{}", world.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // A backlog without end: the target's turn comes all the same, and pages follow each other without a rest.
+        while dear.deliveries() != all {
+            signals.crowd.applied(1_000);
+            assert!(started.elapsed() < Duration::from_secs(20), "{}: {:?}", world.name, dear.deliveries());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(started.elapsed() > Duration::from_millis(2_900), "{}: it gave way", world.name);
+        stop.cancel();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
 }
