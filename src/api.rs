@@ -1,7 +1,7 @@
 //! HTTP, one file a resource. Errors are `application/problem+json` with a stable code (see [`problem`]).
 //!
 //! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
-//! - [`hygiene`]: what holds for every request
+//! - [`hygiene`]: what holds for every request; [`cors`](mod@cors): what pages of other origins may read
 //! - [`reads`]: the one place that reads people
 //! - [`sight`]: the one place that says whom a caller may see
 
@@ -9,6 +9,7 @@ pub mod admin;
 pub mod auth;
 mod body;
 pub mod changes;
+mod cors;
 mod ensure;
 pub mod health;
 mod hygiene;
@@ -99,7 +100,9 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
         let resources = resources.merge(within(ensure::routes(), limit + ensure::WAIT_MAX));
         router = router.merge(resources.layer(map_response(hygiene::private)));
     }
-    finish(router).with_state(state)
+    // Around everything, so that a page can also read why it was refused.
+    let cors = from_fn_with_state(cors::Cors::new(state.config.clone()), cors::cors);
+    finish(router).layer(cors).with_state(state)
 }
 
 /// What holds for every route, those that are not there included.

@@ -195,6 +195,14 @@ section!(Gateway {
     replays: usize,
     #[serde(deserialize_with = "load::list")] list_fields: Vec<String>,
 });
+
+impl Gateway {
+    /// Whether pages of this origin may come here: of any, where none is listed.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.is_empty() || self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
+    }
+}
+
 section!(Alerts {
     #[serde(deserialize_with = "load::list")] mail_to: Vec<String>,
     mail_from: String,

@@ -106,8 +106,7 @@ impl Gateway {
 
     /// Whether a page of this origin may open a websocket.
     pub fn allows_origin(&self, origin: &str) -> bool {
-        let origins = &self.config.origins;
-        origins.is_empty() || origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
+        self.config.allows_origin(origin)
     }
 
     /// The most bytes that a frame of a client may have.

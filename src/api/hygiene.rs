@@ -33,7 +33,7 @@ pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
 pub(super) async fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
-    headers.entry(header::VARY).or_insert(HeaderValue::from_static("authorization"));
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static("authorization, origin"));
     response
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod audit;
 mod changes;
+mod cors;
 mod metrics;
 mod organizations;
 mod search;
