@@ -3,7 +3,7 @@
 //! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
 //! - [`hygiene`]: what holds for every request; [`cors`](mod@cors): what pages of other origins may read
 //! - [`reads`]: the one place that reads people
-//! - [`sight`]: the one place that says whom a caller may see
+//! - [`sight`]: the one place that says whom a caller may see; [`tag`]: what they have seen already
 
 pub mod admin;
 pub mod auth;
@@ -21,6 +21,7 @@ pub mod problem;
 pub mod reads;
 pub mod search;
 mod sight;
+mod tag;
 pub mod users;
 pub mod webhooks;
 pub mod ws;

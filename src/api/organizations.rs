@@ -1,7 +1,7 @@
 //! `/v1/organizations`: live organisations and who is in them. Read from the database: a change of a member's name is
 //! seen at once, and there is no list to be evicted.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State, http::HeaderMap, response::Response, routing::get};
 use entity::Id;
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::{
     problem::Problem,
     reads::Key,
     sight,
+    tag::Tag,
 };
 
 /// The routes of this resource.
@@ -83,13 +84,14 @@ async fn show(
     State(state): State<ApiState>,
     Known(caller): Known,
     Segment(segment): Segment,
-) -> Result<Json<Value>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
     let tx = state.db.begin_read().await?;
     let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, row.id.0).await?;
     tx.commit().await?;
-    Ok(Json(shown(row)))
+    Ok(Tag::whole(row.rev).answer(&headers, shown(row).to_string()))
 }
 
 #[derive(Debug, FromQueryResult)]

@@ -1,13 +1,8 @@
 //! `/v1/users`: live people, as the rows show them. Private metadata is not in what is shown. A person sees themselves
-//! ([`sight`]), by either id or as `me`; lists are for services.
+//! whole, by either id or as `me`, and of those with whom they share an organisation a public profile ([`sight`]); lists
+//! are for services.
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Json, Router, extract::State, http::HeaderMap, response::Response, routing::get};
 use entity::Id;
 use serde_json::Value;
 use uuid::Uuid;
@@ -21,6 +16,7 @@ use super::{
     params::{Params, Segment},
     problem::Problem,
     reads, sight,
+    tag::Tag,
 };
 
 /// The routes of this resource.
@@ -66,39 +62,10 @@ async fn show(
     Segment(segment): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
-    let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
-    // Weak: fields that move at every sign-in are written without a new rev.
-    let tag = format!("W/\"{rev}\"");
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.to_str().is_ok_and(|v| names(v, &tag)));
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
+    if let Some(key) = sight::whole(&caller, &segment) {
+        let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
+        return Ok(Tag::whole(rev).answer(&headers, body.to_string()));
     }
-    Ok(response)
-}
-
-/// Whether an `If-None-Match` names this weak tag, in the weak comparison that the header asks for.
-fn names(given: &str, tag: &str) -> bool {
-    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    given.trim() == "*" || given.split(',').any(|given| bare(given) == bare(tag))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_found_in_its_forms_and_among_others() {
-        for given in ["W/\"7\"", "\"7\"", "*", "\"6\", W/\"7\"", " \"7\" "] {
-            assert!(names(given, "W/\"7\""), "{given}");
-        }
-        for given in ["", "7", "\"77\"", "W/\"6\"", "\"6\",\"8\""] {
-            assert!(!names(given, "W/\"7\""), "{given}");
-        }
-    }
+    let body = sight::profile(&state.db.read, &caller, &segment).await?.to_string();
+    Ok(Tag::profile(&body).answer(&headers, body))
 }

@@ -6,6 +6,7 @@ mod http;
 mod live;
 mod losses;
 mod orgs;
+mod profiles;
 mod real;
 mod standing;
 mod verify;

@@ -34,6 +34,7 @@ pub(crate) struct Server {
 }
 
 /// An answer, read whole.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
