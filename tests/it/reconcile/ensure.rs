@@ -4,10 +4,13 @@ use clerk_sync::{
     clerk::simulated::{Endpoint, Failure, objects},
     clock::Clock,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{nobody, pairs};
-use crate::support::clerk::{Change, Kind, Simulated};
+use crate::support::{
+    clerk::{Change, Kind, Simulated},
+    issuer::{ISSUER, Issuer, PARTY},
+};
 
 async fn ask(base: &str, path: &str, token: &str) -> (u16, Value) {
     let client = reqwest::Client::new();
@@ -79,6 +82,53 @@ async fn the_row_is_there_after_one_question_however_many_ask() {
         let fresh = clerk.clerk.put_user(objects::user("fresh", "Person", "f@example.com", Clock::system().now()));
         assert_eq!(ask(&base, &format!("{fresh}/ensure"), "admin-token").await.0, 404, "{}", world.name);
         assert_eq!(ask(&base, &format!("{fresh}/ensure?wait=10"), "admin-token").await.0, 200, "{}", world.name);
+        clerk.modes.set_freshness(std::time::Duration::ZERO);
+        running.stop().await;
+    }
+}
+
+/// The page right after the sign-up: whoever has just come brings their session token.
+#[tokio::test]
+async fn a_person_ensures_themselves_and_nobody_else() {
+    let pem = Issuer::ours().pem();
+    let keys = [
+        ("clerk.jwt_key", pem.as_str()),
+        ("clerk.issuer", ISSUER),
+        ("clerk.authorized_parties", PARTY),
+        ("reconcile.every", "0s"),
+        ("reconcile.full_every", "0s"),
+        ("silence.after", "0s"),
+    ];
+    for (clerk, world) in pairs(nobody, &keys).await {
+        let running = world.serve().await;
+        let base = format!("http://{}", running.addr);
+        let (ada, eve) = (person(&clerk, "ada"), person(&clerk, "eve"));
+        let token = |id: &str| Issuer::ours().session(id, &format!("sess_{id}"), json!({}));
+        clerk.modes.reset_counts();
+        // Somebody else is not there for them, whether Clerk has them or not, and Clerk is not asked.
+        let nobody = ask(&base, "user_none/ensure", &token(&ada)).await;
+        assert_eq!((nobody.0, &nobody.1["code"]), (404, &json!("not_found")), "{}", world.name);
+        for other in [eve.as_str(), "user_none", "019ab3f0-7e2c-7cc0-8f00-0123456789ab", "nonsense"] {
+            for query in ["", "?wait=5"] {
+                assert_eq!(ask(&base, &format!("{other}/ensure{query}"), &token(&ada)).await, nobody, "{other}");
+            }
+        }
+        assert_eq!(clerk.modes.counts().of(Endpoint::User), 0, "{}", world.name);
+        let (status, row) = ask(&base, "me/ensure", &token(&ada)).await;
+        assert_eq!((status, &row["clerk_id"]), (200, &json!(ada)), "{}: {row}", world.name);
+        assert_eq!(clerk.modes.counts().of(Endpoint::User), 1, "{}", world.name);
+        // By either word, and now without asking Clerk.
+        assert_eq!(ask(&base, &format!("{ada}/ensure"), &token(&ada)).await, (200, row));
+        assert_eq!(clerk.modes.counts().of(Endpoint::User), 1, "{}", world.name);
+        // Also once they are here others are not.
+        assert_eq!(ask(&base, &format!("{ada}/ensure"), &token(&eve)).await, nobody);
+        assert_eq!(ask(&base, "me/ensure?wait=31", &token(&eve)).await.0, 422);
+        // Clerk knows of them in a moment: waited for, as long as is asked for.
+        clerk.modes.set_freshness(std::time::Duration::from_secs(2));
+        let fresh = clerk.clerk.put_user(objects::user("zoe", "Person", "z@example.com", Clock::system().now()));
+        assert_eq!(ask(&base, "me/ensure", &token(&fresh)).await.0, 404, "{}", world.name);
+        let (status, row) = ask(&base, "me/ensure?wait=10", &token(&fresh)).await;
+        assert_eq!((status, &row["clerk_id"]), (200, &json!(fresh)), "{}: {row}", world.name);
         clerk.modes.set_freshness(std::time::Duration::ZERO);
         running.stop().await;
     }
