@@ -153,7 +153,12 @@ mod tests {
     #[test]
     fn a_token_has_the_scope_it_was_given() {
         let tokens = ["a:read:one", "b:write:two", "c:read:three:with:colons"].map(Secret::from).to_vec();
-        let config = config::Api { admin_token: Secret::from("zero"), tokens, request_timeout: Default::default() };
+        let config = config::Api {
+            admin_token: Secret::from("zero"),
+            tokens,
+            request_timeout: Default::default(),
+            max_streams: 0,
+        };
         let access = Access::new(&config, &crate::config::load(None, Default::default()).unwrap().clerk).unwrap();
         for (token, write, admin) in
             [("zero", true, true), ("one", false, false), ("two", true, false), ("three:with:colons", false, false)]

@@ -1,7 +1,7 @@
 //! HTTP, one file a resource. Errors are `application/problem+json` with a stable code (see [`problem`]).
 //!
 //! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
-//! - [`hygiene`]: what holds for every request; [`cors`](mod@cors): what pages of other origins may read
+//! - [`hygiene`]: what holds for every request, [`line`]: for every connection; [`cors`](mod@cors): what pages of other origins may read
 //! - [`reads`]: the one place that reads people
 //! - [`sight`]: the one place that says whom a caller may see; [`tag`]: what they have seen already
 
@@ -13,6 +13,7 @@ mod cors;
 mod ensure;
 pub mod health;
 mod hygiene;
+pub mod line;
 mod metrics;
 pub mod organizations;
 pub mod page;
@@ -33,13 +34,13 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     routing::get,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, domain::Policy,
-    inbox::receive::Receiver, meta::Meta, reconcile::ensure::Ensurer, sinks::Sinks, telemetry::exporter::Exporter,
-    wake::Signals,
+    inbox::receive::Receiver, meta::Meta, outbox::tail::Tail, reconcile::ensure::Ensurer, sinks::Sinks,
+    telemetry::exporter::Exporter, wake::Signals,
 };
 
 /// What handlers share. Every layer of every request clones it: one count, not a count a part.
@@ -76,8 +77,11 @@ pub struct Parts {
     pub meta: Meta,
     pub exporter: Exporter,
     pub ensurer: Ensurer,
-    /// Ends answers that are held back.
+    pub tail: Tail,
+    pub streams: changes::Streams,
+    /// Ends answers that are held back, and streams.
     pub shutdown: CancellationToken,
+    pub tasks: TaskTracker,
 }
 
 /// The routes of a process, by the roles it has.

@@ -6,13 +6,15 @@ mod policy;
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
-    api,
+    api::{
+        self,
+        line::{Lines, Peer},
+    },
     backends::{cache::Cache, mailer::Mailer, search::Search},
     clerk::{api::Api, signature::Verifier},
     clock::Clock,
@@ -177,6 +179,7 @@ impl App {
         // The writer outlives the listener: what was taken is stored before the process ends.
         let stored = CancellationToken::new();
         tasks.spawn(writer.run(stored.clone()));
+        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;
         let state = api::Parts {
             db: self.db.clone(),
             clock: self.clock.clone(),
@@ -190,9 +193,11 @@ impl App {
             meta: self.meta.clone(),
             exporter,
             ensurer: self.ensurer(),
+            tail: tail.clone(),
+            streams: api::changes::Streams::new(&config),
             shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
         };
-        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;
         let mut router = api::router(state.into(), roles.contains(&Role::Receive), roles.contains(&Role::Api));
         if roles.contains(&Role::Gateway) {
             router = router.merge(api::ws::routes(self.gateway(&tail, &shutdown, &tasks)?));
@@ -203,13 +208,9 @@ impl App {
         if roles.contains(&Role::Gateway) || roles.contains(&Role::Api) {
             tasks.spawn(tail.run(shutdown.clone()));
         }
-        // A frame that waits for the acknowledgement of the last one is late.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
+            let served = axum::serve(Lines(listener), router.into_make_service_with_connect_info::<Peer>());
             if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
                 tracing::error!(%error, "the listener ended");
             }

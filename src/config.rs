@@ -181,6 +181,7 @@ section!(Api {
     admin_token: Secret,
     #[serde(deserialize_with = "load::list")] tokens: Vec<Secret>,
     #[serde(with = "humantime_serde")] request_timeout: Duration,
+    max_streams: usize,
 });
 section!(Metrics { public: bool });
 section!(Gateway {

@@ -46,6 +46,9 @@ use crate::{access::Access, clock::Clock, config, db::Db, outbox::tail::Follower
 
 use hub::Hub;
 
+pub use rights::takes_place;
+pub use topics::reached;
+
 /// The clients of this process and what serves them.
 #[derive(Debug)]
 pub struct Gateway {

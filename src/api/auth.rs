@@ -10,7 +10,7 @@ use axum::{
 
 use crate::access::Caller;
 
-use super::{ApiState, problem::Problem};
+use super::{ApiState, line::Peer, problem::Problem};
 
 /// Anybody who is known, people with a session token too. What each may see is for the handler to ask ([`super::sight`]).
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ impl FromRequestParts<ApiState> for Scraper {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.address);
         if state.config.metrics.public || is_local(peer, &parts.headers) {
             return Ok(Self);
         }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::{
     access::person::{Person, is_welcome},
+    clerk::token::Session,
     outbox::feed::Entry,
 };
 
@@ -122,6 +123,15 @@ impl Lost<'_> {
 /// The word under which a person is watched.
 pub(super) fn watched_as(clerk_id: &str) -> String {
     format!("user:{clerk_id}")
+}
+
+/// Whether a row takes this session's place here: its person is banned, deprovisioned, deleted or deletion-held, or the
+/// session was ended.
+pub fn takes_place(entry: &Entry, session: &Session) -> bool {
+    // Whoever loses their place is the row's subject; of most rows nothing else is looked at.
+    entry.subject == session.clerk_id
+        && loss(entry)
+            .is_some_and(|loss| loss.of.is_place() && loss.of.concerns(&session.clerk_id, &session.session_id))
 }
 
 /// What a row takes away, if anything.

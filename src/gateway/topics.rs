@@ -90,7 +90,7 @@ impl Topic {
 
 /// The words of every topic that a row reaches, each once: its own, those it is routed to, and, where it is routed
 /// to a person or an organisation, the same by Clerk's id, which its subject names. Nothing of the topic `internal`.
-pub(super) fn reached(entry: &Entry) -> Vec<Cow<'_, str>> {
+pub fn reached(entry: &Entry) -> Vec<Cow<'_, str>> {
     if entry.topic == "internal" {
         return Vec::new();
     }

@@ -8,4 +8,5 @@ mod cors;
 mod metrics;
 mod organizations;
 mod search;
+mod stream;
 mod users;

@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
+pub(crate) mod sse;
 pub(crate) mod tables;
 pub(crate) mod tls;
 pub(crate) mod world;

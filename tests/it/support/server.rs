@@ -1,6 +1,9 @@
 //! The real service on a free port over a database of its own, spoken to over HTTP with really signed deliveries.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use clerk_sync::{
     app::{App, Role, Running},
@@ -15,6 +18,7 @@ use serde_json::{Value, json};
 use super::{
     process::{SECRET, post},
     services,
+    sse::Events,
     world::config,
 };
 
@@ -156,6 +160,27 @@ impl Server {
     /// A statement straight to the database, for states that the service is slow to come to.
     pub(crate) async fn sql(&self, sql: &'static str) -> u64 {
         Stmt::new(&self.app.db.write, sql).exec(&self.app.db.write).await.unwrap()
+    }
+
+    /// Rows of the change feed as another replica would leave them, of which nobody here is told.
+    pub(crate) async fn feed(&self, seqs: RangeInclusive<i64>, topic: &str, routing: Value, payload: Value) {
+        let tx = self.app.db.begin_commit().await.unwrap();
+        let insert = Stmt::new(
+            &tx,
+            "insert into outbox (id, created_at, topic, routing, changed, payload, event, subject, seq)
+                with recursive n(i) as (select ",
+        );
+        let insert = insert.val(*seqs.start()).sql(" union all select i + 1 from n where i < ").val(*seqs.end());
+        let insert = insert.sql(") select ").val(uuid::Uuid::nil()).sql(", ").val(self.app.clock.now()).sql(", ");
+        let insert = insert.val(topic).sql(", ").val(routing).sql(", ").val(json!([])).sql(", ").val(payload);
+        insert.sql(", 'user.updated', 'user_seven', i from n").exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// A stream of changes.
+    pub(crate) async fn stream(&self, query: &str, token: &str) -> Events {
+        let opened = Events::open(self.request(Method::GET, &format!("/v1/changes{query}"), token)).await;
+        opened.unwrap_or_else(|answer| panic!("{}: {}: {}", self.name, answer.status, answer.text))
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
