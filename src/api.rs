@@ -38,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    access::Access, clerk::signature::Verifier, clock::Clock, config::Config, db::Db, domain::Policy,
+    access::Access, clerk::signature::Verifier, clock::Clock, config::Config, console, db::Db, domain::Policy,
     inbox::receive::Receiver, meta::Meta, outbox::tail::Tail, reconcile::ensure::Ensurer, sinks::Sinks,
     telemetry::exporter::Exporter, wake::Signals,
 };
@@ -103,7 +103,7 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
         let held_back = Duration::from_secs(changes::WAIT_MAX.unsigned_abs());
         let resources = within(resources, limit).merge(within(changes::routes(), limit + held_back));
         let resources = resources.merge(within(ensure::routes(), limit + ensure::WAIT_MAX));
-        router = router.merge(resources.layer(map_response(hygiene::private)));
+        router = router.merge(resources.layer(map_response(hygiene::private))).merge(console::routes());
     }
     // Around everything, so that a page can also read why it was refused.
     let cors = from_fn_with_state(cors::Cors::new(state.config.clone()), cors::cors);

@@ -10,6 +10,7 @@ pub mod clerk;
 pub mod clock;
 pub mod commands;
 pub mod config;
+mod console;
 pub mod db;
 pub mod doctor;
 pub mod domain;

@@ -16,7 +16,7 @@ const ORDER: [&[&str]; 15] = [
     &["sinks", "gateway"],
     &["erasure"],
     &["reconcile"],
-    &["upkeep", "api"],
+    &["upkeep", "api", "console"],
     &["doctor"],
     &["app", "commands", "lifecycle"],
 ];

@@ -4,6 +4,7 @@
 mod alerts;
 mod api;
 mod bad_input;
+mod browser;
 mod cache;
 mod commands;
 mod deadlines;

@@ -49,6 +49,11 @@ pub(crate) fn redis() -> Option<(String, String)> {
     Some((url, format!("t_{}_{}", unique(), uuid::Uuid::new_v4().simple())))
 }
 
+/// The program of a browser; `None` where there is none.
+pub(crate) fn chromium() -> Option<String> {
+    service("TEST_CHROMIUM", "Chromium")
+}
+
 /// The URL of an SQLite database that does not exist yet, and the folder it will live in, removed with the value.
 pub(crate) fn sqlite() -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
