@@ -95,8 +95,9 @@ impl Page {
             if started.elapsed() > LONG {
                 self.picture("failed").await;
                 let shown = self.evaluate("document.body.innerText").await;
-                let complaints = self.complaints().await.join("\n");
-                panic!("{}: {what}: {condition} is {last:?}\nthe page: {shown:?}\n{complaints}", self.name);
+                let complaints = self.complaints().await;
+                let latest = complaints[complaints.len().saturating_sub(9)..].join("\n");
+                panic!("{}: {what}: {condition} is {last:?}\nthe page: {shown:?}\n{latest}", self.name);
             }
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
