@@ -86,9 +86,9 @@ export interface Options {
    */
   backoff?: { min?: number; max?: number };
   /** Instead of the global one. */
-  WebSocket?: new (url: string, protocol: string) => unknown;
+  WebSocket?: typeof globalThis.WebSocket;
   /** Instead of the global one. */
-  fetch?: (url: string, init: object) => Promise<unknown>;
+  fetch?: typeof globalThis.fetch;
 }
 
 /** Why a list is not as it should be. */

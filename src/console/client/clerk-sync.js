@@ -115,9 +115,7 @@ export function connect(options) {
       Object.assign(topic, { name: undefined, sent: false, due: 0 });
       for (const follower of topic.followers) follower.on = false;
     }
-    if (!old) return;
-    old.onopen = old.onmessage = old.onclose = null;
-    safely(() => old.close());
+    if (old) safely(() => old.close());
   }
 
   async function open() {
@@ -259,7 +257,6 @@ export function connect(options) {
         if (!topic || !Array.isArray(names) || !isText(names[0])) return false;
         const twin = named(names[0]);
         if (twin && twin !== topic) return merge(topic, twin);
-        if (!topics.has(topic)) return;
         topic.name = names[0];
         for (const follower of followers.filter((one) => topic.followers.has(one))) {
           const { lost: back, last = head } = follower;

@@ -46,6 +46,7 @@ impl Browser {
             // It shows nothing but these tests' own pages; as root it would not start otherwise.
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
             .args(["--no-first-run", "--disable-extensions", "--disable-sync", "--mute-audio", "--hide-scrollbars"])
+            .args(["--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-breakpad"])
             .arg("about:blank")
             .stdin(Stdio::null())

@@ -14,9 +14,10 @@ fn read(name: &str) -> String {
 #[tokio::test]
 async fn the_client_is_served_to_pages_of_every_origin_and_asked_about_before_it_is_used_again() {
     let server = Server::start(&[("gateway.origins", "https://app.example.com")]).await;
-    for (path, file, kind) in
-        [("/client.js", "clerk-sync.js", "text/javascript"), ("/client.d.ts", "clerk-sync.d.ts", "application/typescript")]
-    {
+    for (path, file, kind) in [
+        ("/client.js", "clerk-sync.js", "text/javascript"),
+        ("/client.d.ts", "clerk-sync.d.ts", "application/typescript"),
+    ] {
         let get = || server.request(Method::GET, path, "").header("origin", "https://elsewhere.example");
         let first = answer(get()).await;
         assert_eq!((first.status, first.text.as_str()), (200, read(file).as_str()), "{path}");
@@ -47,7 +48,8 @@ fn the_package_names_what_is_there() {
     assert_eq!((&package["type"], &package["sideEffects"]), (&json!("module"), &json!(false)));
     assert_eq!(package["license"], env!("CARGO_PKG_LICENSE"));
     assert!(package["dependencies"].is_null());
-    let named = [&package["main"], &package["types"], &package["exports"]["."]["types"], &package["exports"]["."]["default"]];
+    let named =
+        [&package["main"], &package["types"], &package["exports"]["."]["types"], &package["exports"]["."]["default"]];
     for name in package["files"].as_array().unwrap().iter().chain(named) {
         assert!(!read(name.as_str().unwrap()).is_empty(), "{name}");
     }
@@ -62,7 +64,9 @@ fn what_pages_get_is_typed_and_explained() {
     for name in ["subscribe", "liveList", "onNotice", "onStatus", "close", "status", "epoch"] {
         assert!(client.contains(name) && code.split("\n  return {").nth(1).unwrap().contains(name), "{name}");
     }
-    for option in ["url", "getToken", "onStatus", "backoff", "WebSocket", "fetch", "after", "topic", "path", "key", "sort"] {
+    for option in
+        ["url", "getToken", "onStatus", "backoff", "WebSocket", "fetch", "after", "topic", "path", "key", "sort"]
+    {
         assert!(types.contains(&format!("  {option}")) || types.contains(&format!("{option}?:")), "{option}");
         assert!(text.contains(&format!("`{option}")) || text.contains(option), "{option}");
     }

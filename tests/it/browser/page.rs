@@ -36,7 +36,8 @@ impl Page {
     /// Opens a tab at this address.
     pub(super) async fn open(browser: &Browser, name: &str, url: &str) -> Self {
         let mut wire = browser.wire.lock().await;
-        let target = wire.ask("", "Target.createTarget", json!({"url": "about:blank"})).await;
+        // A window of its own: of a tab behind another no picture can be taken.
+        let target = wire.ask("", "Target.createTarget", json!({"url": "about:blank", "newWindow": true})).await;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = wire.ask("", "Target.attachToTarget", attach).await["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {

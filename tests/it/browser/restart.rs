@@ -69,7 +69,8 @@ async fn catch_up(bed: Bed) {
     for topic in ["users", "organizations", "admin"] {
         got(&admin, topic, changes.iter().filter(|change| change["topic"] == topic)).await;
     }
-    let joined = changes.iter().find(|change| change["subject"] == "org_one/user_ada").unwrap()["seq"].as_i64().unwrap();
+    let joined =
+        changes.iter().find(|change| change["subject"] == "org_one/user_ada").unwrap()["seq"].as_i64().unwrap();
     let of_one = |change: &&Value| change["topic"] == "organizations" && change["seq"].as_i64().unwrap() >= joined;
     got(&ada, "org:org_one", changes.iter().filter(of_one)).await;
     let of_ada = |change: &&Value| ["user_ada", "org_one/user_ada"].iter().any(|subject| change["subject"] == *subject);

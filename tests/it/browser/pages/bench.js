@@ -69,7 +69,7 @@ class FakeSocket {
   /** Lets the server say these frames. */
   async say(...frames) {
     for (const frame of frames) {
-      if (this.onmessage) this.onmessage({ data: typeof frame === 'object' ? JSON.stringify(frame) : frame });
+      this.onmessage({ data: typeof frame === 'object' ? JSON.stringify(frame) : frame });
     }
     await this.bench.settle();
   }

@@ -391,7 +391,7 @@ test('a client that is closed does nothing more', async (b) => {
   await b.pass(120000);
   happens('online');
   await b.settle();
-  equal([frames, b.sockets.length, socket.closed], [[], 1, true], 'nothing');
+  equal([frames, b.sockets.length, socket.closed, socket.of('auth').length], [[], 1, true, 1], 'nothing');
   equal([b.statuses, b.timers.size], [['connecting', 'live', 'closed closed'], 0], 'the status, and no timer');
 });
 
@@ -405,6 +405,56 @@ test('closing at any moment leaves nothing behind', async (b) => {
     equal([b.client.status, b.timers.size], ['closed', 0], when);
     ok(b.sockets.slice(opened).every(({ closed }) => closed), `${when}: sockets are closed`);
   }
+});
+
+test('a client that is closed before it has begun asks nothing', async (b) => {
+  const starting = b.start();
+  b.client.close();
+  await starting;
+  await b.pass(60000);
+  equal([b.asked, b.sockets.length, b.statuses], [0, 0, ['closed closed']], 'nothing');
+});
+
+test('an answer about a token that comes too late changes nothing', async (b) => {
+  const waiting = [];
+  const getToken = () => new Promise((...both) => waiting.push(both));
+  const answer = async (index, token) => {
+    if (token) waiting[index][0](token);
+    else waiting[index][1](new Error('no network'));
+    await b.settle();
+  };
+  await b.start({ getToken });
+  b.client.close();
+  await answer(0, '');
+  equal([b.client.status, b.timers.size], ['closed', 0], 'after the end');
+  await b.start({ getToken });
+  await answer(1, b.jwt(60));
+  await b.welcome();
+  await b.pass(50000);
+  equal(waiting.length, 3, 'the renewal asks');
+  await b.socket.lose();
+  await b.pass(b.wait());
+  await answer(3, b.jwt(60));
+  await b.socket.open();
+  await answer(2, b.jwt(60));
+  equal(b.socket.of('auth').length, 1, 'the renewal of a connection that is lost');
+  await b.socket.say({ type: 'welcome', seq: 20, epoch: 'e1', user: null });
+  equal(b.client.status, 'live', 'the new one');
+});
+
+test('listeners of the page are taken and given back', async (b) => {
+  const { addEventListener: add, removeEventListener: remove } = globalThis;
+  const taken = [];
+  globalThis.addEventListener = (...given) => taken.push(given) && add.apply(globalThis, given);
+  globalThis.removeEventListener = (name, fn) => {
+    taken.splice(taken.findIndex((one) => one[0] === name && one[1] === fn), 1);
+    remove.call(globalThis, name, fn);
+  };
+  await b.live();
+  const during = taken.length;
+  b.client.close();
+  Object.assign(globalThis, { addEventListener: add, removeEventListener: remove });
+  equal([during, taken.length], [1, 0], 'how many');
 });
 
 test('a socket that cannot be made is tried again', async (b) => {

@@ -86,6 +86,38 @@ test('a handler that goes back gets what it lacks, in order, and the others noth
   equal(notices.length, 3, 'notices of what is new to everybody: 11, 12 and 14');
 });
 
+test('of two handlers that go back one after the other each begins with its own answer', async (b) => {
+  await b.live();
+  const one = follow(b, 'users');
+  await b.settle();
+  await b.joined('users');
+  const two = follow(b, 'users', { after: 5 });
+  await b.settle();
+  const three = follow(b, 'users', { after: 2 });
+  await b.settle();
+  await b.joined('users');
+  await b.socket.say(change(6, 'users'), change(7, 'users'));
+  await b.joined('users');
+  for (const seq of [3, 6, 7, 11]) await b.socket.say(change(seq, 'users'));
+  equal([one, two, three], [[11], [6, 7, 11], [3, 6, 7, 11]], 'what each got');
+});
+
+test('who joins while the connection is lost begins when it is back', async (b) => {
+  await b.live();
+  const one = follow(b, 'users');
+  await b.settle();
+  await b.joined('users');
+  await b.socket.say(change(11, 'users'));
+  await b.socket.lose();
+  const two = follow(b, 'users');
+  await b.pass(b.wait());
+  await b.welcome(20);
+  equal([asked(b.socket), b.socket.of('unsubscribe')], [[['users', 11, 'e1']], []], 'the question');
+  await b.joined('users');
+  await b.socket.say(change(12, 'users'), change(21, 'users'));
+  equal([one, two], [[11, 12, 21], [21]], 'what each got');
+});
+
 test('two names of one topic become one subscription, and lose nothing', async (b) => {
   await b.live();
   const [one, two] = [follow(b, 'user:me'), follow(b, 'user:user_1')];
