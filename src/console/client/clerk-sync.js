@@ -10,7 +10,7 @@ const AGAIN = 2000; // until what is not ready, or a token that is still the sam
 const SETTLE = 1000; // what is stored has reached the page by then
 const REST = 5000; // until a list that nobody listens to stops
 const REQUEST = 30000; // one page of a list
-const FRAMES = 60; // questions sent at once, and half as many a second; the server takes 100 frames, and 50
+const FRAMES = 60; // sent for topics at once, and half as many a second; the server takes 100, and 50
 
 const AUTH = {};
 const CLOSED = { 1001: 'going_away', 4400: 'bad_message', 4401: 'unauthenticated', 4403: 'forbidden', 4408: 'too_slow' };
@@ -81,7 +81,7 @@ export function connect(options) {
   let epoch;
   let head; // the newest change that this connection has told of
   let asked = []; // questions; their answers come in this order
-  let budget = 0; // questions that may be sent now
+  let budget = 0; // frames that may be sent now
   let fresh = false; // whether the last event was new here
   const topics = new Set();
   const words = new Map(); // what the page calls a topic, to the topic
@@ -345,7 +345,7 @@ export function connect(options) {
     if (status !== 'live') return;
     for (const topic of topics) {
       if (topic.due > Date.now() || budget < 1) continue;
-      budget -= 1;
+      budget -= topic.sent ? 2 : 1;
       topic.due = Infinity;
       const followers = [...topic.followers];
       for (const follower of followers) {

@@ -140,8 +140,9 @@ impl Bed {
 
     /// That nothing went wrong on any page but connections that were refused, and no token stands anywhere.
     pub(super) async fn is_quiet(&self, page: &Page) {
-        let addresses = page.get("performance.getEntries().map(({ name }) => name).concat(location.href)").await;
+        let addresses = page.get("performance.getEntries().map(({ name }) => name).concat(page.addresses)").await;
         let complaints = page.complaints().await;
+        assert_eq!(page.get("page.violations").await, serde_json::json!([]), "{}", self.name);
         let minted = self.site.minted();
         assert!(!minted.is_empty());
         for token in minted {

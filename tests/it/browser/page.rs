@@ -32,6 +32,15 @@ fn folder() -> PathBuf {
     folder
 }
 
+/// Takes away the pictures of an earlier run.
+fn forget_pictures(name: &str) {
+    for entry in std::fs::read_dir(folder()).unwrap().flatten() {
+        if entry.file_name().to_str().is_some_and(|file| file.starts_with(&format!("{name}-"))) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl Page {
     /// Opens a tab at this address.
     pub(super) async fn open(browser: &Browser, name: &str, url: &str) -> Self {
@@ -46,6 +55,7 @@ impl Page {
         let went = wire.ask(&session, "Page.navigate", json!({"url": url})).await;
         assert!(went["errorText"].is_null(), "{url}: {went}");
         drop(wire);
+        forget_pictures(name);
         let wire = browser.wire.clone();
         Self { wire, session, name: name.to_owned(), pictures: Default::default() }
     }

@@ -1,15 +1,19 @@
 // A page as an application would write it: a list on the screen, notices, and a record of everything that it was told.
 
+const violations = [];
+document.addEventListener('securitypolicyviolation', ({ violatedDirective: what, blockedURI: of }) => violations.push(`${what} ${of}`));
+
 const config = Object.fromEntries(new URLSearchParams(location.search));
 const { connect } = await import(`${config.api}/client.js`);
 
-const page = { sockets: 0, tokens: 0, statuses: [], seen: {}, frames: [] };
+const page = { violations, addresses: [location.href], sockets: 0, tokens: 0, statuses: [], seen: {}, frames: [] };
 const show = (id, text) => (document.getElementById(id).textContent = text);
 const add = (id, text) => document.getElementById(id).append(Object.assign(document.createElement('li'), { textContent: text }));
 
 class Counted extends WebSocket {
   constructor(...given) {
     super(...given);
+    page.addresses.push(...given);
     page.sockets += 1;
   }
 }
