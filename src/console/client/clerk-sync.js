@@ -235,80 +235,81 @@ export function connect(options) {
     }
     if (!frame || !isText(frame.type)) return retry('garbled');
     // Types that are not known are a newer server's.
-    if (takes.has(frame.type) && takes.get(frame.type)(frame) === false) retry('garbled');
+    const take = takes[frame.type];
+    if (take && take(frame) === false) retry('garbled');
   }
 
   const named = (name) => [...topics].find((topic) => topic.name === name);
 
   /** Each answers `false` to what is no frame of the protocol. */
-  const takes = new Map(
-    Object.entries({
-      welcome({ seq, epoch: now }) {
-        if (!isSeq(seq) || !isText(now) || asked.shift() !== AUTH) return false;
-        head = Math.max(head, seq);
-        if (status === 'live') return;
-        [epoch, liveSince, deadline, budget] = [now, heard, Infinity, FRAMES];
-        become('live');
-        pump();
-      },
+  const takes = {
+    __proto__: null,
 
-      subscribed({ topics: names }) {
-        const { topic, followers } = asked.shift() || AUTH;
-        if (!topic || !Array.isArray(names) || !isText(names[0])) return false;
-        const twin = named(names[0]);
-        if (twin && twin !== topic) return merge(topic, twin);
-        topic.name = names[0];
-        for (const follower of followers.filter((one) => topic.followers.has(one))) {
-          const { lost: back, last = head } = follower;
-          Object.assign(follower, { on: true, lost: false, last });
-          if (back) safely(follower.call, { type: 'reset', topic: topic.name, seq: last });
-          else if (follower.joined) safely(follower.joined);
-        }
-      },
+    welcome({ seq, epoch: now }) {
+      if (!isSeq(seq) || !isText(now) || asked.shift() !== AUTH) return false;
+      head = Math.max(head, seq);
+      if (status === 'live') return;
+      [epoch, liveSince, deadline, budget] = [now, heard, Infinity, FRAMES];
+      become('live');
+      pump();
+    },
 
-      error({ code }) {
-        if (!isText(code)) return false;
-        const question = asked.shift();
-        const { topic } = question || AUTH;
-        if (question === AUTH) [token, renewAt] = ['', Date.now() + AGAIN];
-        else if (topics.has(topic) && code === 'not_ready') topic.due = Date.now() + AGAIN;
-        else if (topics.has(topic)) leave(topic, code);
-      },
+    subscribed({ topics: names }) {
+      const { topic, followers } = asked.shift() || AUTH;
+      if (!topic || !Array.isArray(names) || !isText(names[0])) return false;
+      const twin = named(names[0]);
+      if (twin && twin !== topic) return merge(topic, twin);
+      topic.name = names[0];
+      for (const follower of followers.filter((one) => topic.followers.has(one))) {
+        const { lost: back, last = head } = follower;
+        Object.assign(follower, { on: true, lost: false, last });
+        if (back) safely(follower.call, { type: 'reset', topic: topic.name, seq: last });
+        else if (follower.joined) safely(follower.joined);
+      }
+    },
 
-      event(frame) {
-        const { seq } = frame;
-        if (!isSeq(seq) || !isText(frame.topic) || !isText(frame.event)) return false;
-        head = Math.max(head, seq);
-        const topic = named(frame.topic);
-        const followers = topic ? [...topic.followers] : [];
-        fresh = followers.length > 0 && !followers.some((follower) => follower.last >= seq);
-        for (const follower of followers) {
-          if (!follower.on || follower.last >= seq) continue;
-          follower.last = seq;
-          safely(follower.call, frame);
-        }
-      },
+    error({ code }) {
+      if (!isText(code)) return false;
+      const question = asked.shift();
+      const { topic } = question || AUTH;
+      if (question === AUTH) [token, renewAt] = ['', Date.now() + AGAIN];
+      else if (topics.has(topic) && code === 'not_ready') topic.due = Date.now() + AGAIN;
+      else if (topics.has(topic)) leave(topic, code);
+    },
 
-      notice(frame) {
-        // With an event that comes again, for a handler that goes back, it would be shown twice.
-        if (fresh) for (const fn of [...notices]) safely(fn, frame);
-      },
+    event(frame) {
+      const { seq } = frame;
+      if (!isSeq(seq) || !isText(frame.topic) || !isText(frame.event)) return false;
+      head = Math.max(head, seq);
+      const topic = named(frame.topic);
+      const followers = topic ? [...topic.followers] : [];
+      fresh = followers.length > 0 && !followers.some((follower) => follower.last >= seq);
+      for (const follower of followers) {
+        if (!follower.on || follower.last >= seq) continue;
+        follower.last = seq;
+        safely(follower.call, frame);
+      }
+    },
 
-      reset(frame) {
-        if (!isSeq(frame.seq) || !isText(frame.topic)) return false;
-        const { followers = [] } = named(frame.topic) || {};
-        for (const follower of [...followers].filter((one) => one.on)) {
-          follower.last = frame.seq;
-          safely(follower.call, frame);
-        }
-      },
+    notice(frame) {
+      // With an event that comes again, for a handler that goes back, it would be shown twice.
+      if (fresh) for (const fn of [...notices]) safely(fn, frame);
+    },
 
-      revoked({ topics: names, reason: why }) {
-        if (!Array.isArray(names) || !names.every(isText) || !isText(why)) return false;
-        for (const topic of names.map(named)) if (topic) leave(topic, why);
-      },
-    }),
-  );
+    reset(frame) {
+      if (!isSeq(frame.seq) || !isText(frame.topic)) return false;
+      const { followers = [] } = named(frame.topic) || {};
+      for (const follower of [...followers].filter((one) => one.on)) {
+        follower.last = frame.seq;
+        safely(follower.call, frame);
+      }
+    },
+
+    revoked({ topics: names, reason: why }) {
+      if (!Array.isArray(names) || !names.every(isText) || !isText(why)) return false;
+      for (const topic of names.map(named)) if (topic) leave(topic, why);
+    },
+  };
 
   // --- topics
 
