@@ -22,7 +22,7 @@ pub mod problem;
 pub mod reads;
 pub mod search;
 mod sight;
-mod tag;
+pub(crate) mod tag;
 pub mod users;
 pub mod webhooks;
 pub mod ws;

@@ -1,4 +1,4 @@
-//! Entity tags of single objects: whoever has the present state already is not sent it again (304). Asked only once the
+//! Entity tags of single objects, and of files: whoever has the present state already is not sent it again (304). Asked only once the
 //! caller's rights were checked, so that a tag from elsewhere opens nothing.
 //!
 //! Tags are weak (`W/"…"`): fields that move at every sign-in are written without a new `rev`, so two answers of one tag
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 /// Names a state of an object, for one audience.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tag(String);
+pub(crate) struct Tag(String);
 
 impl Tag {
     /// Of an object as everybody gets it who gets it whole.
@@ -27,8 +27,13 @@ impl Tag {
         Self(format!("W/\"profile-{}\"", URL_SAFE_NO_PAD.encode(&digest[..12])))
     }
 
+    /// Of what is the same for everybody.
+    pub(crate) fn content(text: &str) -> Self {
+        Self(format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))))
+    }
+
     /// The object, or that the caller has it already.
-    pub(super) fn answer(&self, asked: &HeaderMap, body: String) -> Response {
+    pub(crate) fn answer(&self, asked: &HeaderMap, body: String) -> Response {
         let mut given = asked.get_all(header::IF_NONE_MATCH).iter();
         let known = given.any(|value| value.to_str().is_ok_and(|value| self.is_among(value)));
         let mut response = if known {
