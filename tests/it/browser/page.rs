@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::devtools::{Browser, Wire};
 
 /// Nothing that is waited for takes this long.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(30);
 
 /// A tab.
 pub(super) struct Page {
