@@ -2,5 +2,6 @@
 //! suite a seam runs over both.
 
 pub mod cache;
+pub mod link;
 pub mod mailer;
 pub mod search;

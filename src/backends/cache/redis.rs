@@ -6,16 +6,17 @@
 //!
 //! Invariant: every decision that depends on what stands under a key is one script, so it is atomic.
 
-mod link;
-
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Cmd, FromRedisValue, Script, ScriptInvocation};
 use uuid::Uuid;
 
-use self::link::Link;
 use super::{CacheError, Entry, Json, LEASE, Lease, Lookup, MARKER, through::Flights};
-use crate::{clock::Clock, config};
+use crate::{
+    backends::link::{Link, LinkError},
+    clock::Clock,
+    config,
+};
 
 /// How many keys one step of `clear` looks at, about.
 const STEP: usize = 500;
@@ -156,15 +157,26 @@ impl Redis {
     }
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, CacheError> {
-        self.0.link.ask(|mut link| async move { call.invoke_async(&mut link).await }).await
+        Ok(self.0.link.ask(|mut link| async move { call.invoke_async(&mut link).await }).await?)
     }
 
     async fn send<T: FromRedisValue>(&self, call: &Cmd) -> Result<T, CacheError> {
-        self.0.link.ask(|mut link| async move { call.query_async(&mut link).await }).await
+        Ok(self.0.link.ask(|mut link| async move { call.query_async(&mut link).await }).await?)
     }
 
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.0.prefix)
+    }
+}
+
+impl From<LinkError> for CacheError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Address => Self::Address,
+            LinkError::Unavailable => Self::Unavailable,
+            LinkError::TimedOut => Self::TimedOut,
+            LinkError::Failed(what) => Self::Failed(what),
+        }
     }
 }
 

@@ -15,13 +15,29 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use super::CacheError;
-
 /// How long a call may take, connecting included.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long nobody asks after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// Redis cannot answer. The text names no key, value or address; everything but `Address` may pass by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// `redis.url` cannot be used. Only what opens a link says so.
+    #[error("redis.url is not the address of a Redis server")]
+    Address,
+    /// It failed within the last two seconds and was not asked.
+    #[error("Redis failed a moment ago and is left alone")]
+    Unavailable,
+    /// It did not answer within a second.
+    #[error("Redis does not answer in time")]
+    TimedOut,
+    /// It cannot be reached or refuses.
+    // No `#[source]`: the driver's errors quote the replies they stumble over, and those are people's rows.
+    #[error("Redis failed: {0}")]
+    Failed(String),
+}
 
 /// One connection, shared by all callers, made on first use.
 pub(super) struct Link {
@@ -39,21 +55,21 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(url: &str) -> Result<Self, CacheError> {
-        let info = url.into_connection_info().map_err(|_| CacheError::Address)?;
+    pub(super) fn new(url: &str) -> Result<Self, LinkError> {
+        let info = url.into_connection_info().map_err(|_| LinkError::Address)?;
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(|_| CacheError::Address)?;
+        let client = Client::open(info).map_err(|_| LinkError::Address)?;
         let state = State { manager: manager(&client)?, age: 0, breaker: Breaker::default() };
         Ok(Self { client, state: Mutex::new(state) })
     }
 
     /// Makes a call if the breaker lets us. A call must be one that may be repeated.
     // Not `AsyncFn`: the compiler does not see that the future of one that borrows may move between threads.
-    pub(super) async fn ask<T, F>(&self, call: impl Fn(ConnectionManager) -> F) -> Result<T, CacheError>
+    pub(super) async fn ask<T, F>(&self, call: impl Fn(ConnectionManager) -> F) -> Result<T, LinkError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let (manager, age) = self.admit().ok_or(CacheError::Unavailable)?;
+        let (manager, age) = self.admit().ok_or(LinkError::Unavailable)?;
         let attempt = async {
             match call(manager.clone()).await {
                 // A server that closes idle connections is no failure; the manager has begun a new one.
@@ -63,9 +79,9 @@ impl Link {
         };
         let answer = tokio::time::timeout(PATIENCE, attempt).await;
         self.learn(age, matches!(&answer, Ok(Ok(_))) || matches!(&answer, Ok(Err(error)) if is_answer(error)));
-        answer.map_err(|_| CacheError::TimedOut)?.map_err(|error| match error.is_timeout() {
-            true => CacheError::TimedOut,
-            false => CacheError::Failed(error.code().unwrap_or(error.category()).to_owned()),
+        answer.map_err(|_| LinkError::TimedOut)?.map_err(|error| match error.is_timeout() {
+            true => LinkError::TimedOut,
+            false => LinkError::Failed(error.code().unwrap_or(error.category()).to_owned()),
         })
     }
 
@@ -113,13 +129,13 @@ impl Breaker {
     }
 }
 
-fn manager(client: &Client) -> Result<ConnectionManager, CacheError> {
+fn manager(client: &Client) -> Result<ConnectionManager, LinkError> {
     // No retries of its own: a caller waits for one attempt, and the breaker decides when the next is due.
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(0)
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE));
-    ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|_| CacheError::Address)
+    ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|_| LinkError::Address)
 }
 
 /// Whether the server is well and only refuses this one call.
