@@ -15,7 +15,7 @@ use crate::{
         self,
         line::{Lines, Peer},
     },
-    backends::{cache::Cache, mailer::Mailer, search::Search},
+    backends::{cache::Cache, link::LinkError, mailer::Mailer, search::Search, stream::Stream},
     clerk::{api::Api, signature::Verifier},
     clock::Clock,
     config::{self, Config},
@@ -25,7 +25,7 @@ use crate::{
     inbox::receive,
     meta::Meta,
     outbox::tail::Tail,
-    sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink},
+    sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
     telemetry::{exporter::Exporter, metrics},
     wake::Signals,
 };
@@ -108,7 +108,8 @@ impl App {
         let search = Search::new(&db, &config.meili).context("meili.url (set MEILI_URL and MEILI_MASTER_KEY)")?;
         let (mail, chat) = channels(&config, &meta, &clock)?;
         let search = SearchSink::new(db.clone(), search);
-        let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search, mail, chat };
+        let stream = stream(&config, &db).context("redis.url (set REDIS_URL)")?;
+        let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search, stream, mail, chat };
         Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks, api })
     }
 
@@ -168,6 +169,9 @@ impl App {
             // A cache of this process's own is fed by its own tail instead.
             if matches!(self.sinks.cache.cache, Cache::Redis(_)) {
                 tasks.spawn(self.relay().run(self.sinks.cache.clone(), shutdown.clone()));
+            }
+            if let Some(stream) = self.sinks.stream.as_ref().filter(|_| config.stream.enabled) {
+                tasks.spawn(self.relay().run(stream.clone(), shutdown.clone()));
             }
             if let Some(mail) = &self.sinks.mail {
                 tasks.spawn(self.relay().run(mail.clone(), shutdown.clone()));
@@ -243,6 +247,15 @@ impl Running {
         self.shutdown.cancel();
         tokio::time::timeout(self.config.server.shutdown_grace, self.tasks.wait()).await.is_ok()
     }
+}
+
+/// The public stream, where Redis is.
+fn stream(config: &Config, db: &Db) -> Result<Option<StreamSink>, LinkError> {
+    if config.redis.url.is_empty() {
+        return Ok(None);
+    }
+    let stream = Stream::new(&config.redis, &config.stream)?;
+    Ok(Some(StreamSink::new(db.clone(), stream, &config.gateway.list_fields)))
 }
 
 /// How alerts reach people: each channel where it is configured.

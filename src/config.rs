@@ -22,6 +22,7 @@ pub struct Config {
     pub clerk: Clerk,
     pub database: Database,
     pub redis: Redis,
+    pub stream: Stream,
     pub meili: Meili,
     pub receiver: Receiver,
     pub sync: Sync,
@@ -93,6 +94,7 @@ section!(Database {
     acquire_timeout: Duration,
 });
 section!(Redis { url: Secret, prefix: String });
+section!(Stream { enabled: bool, max_len: u64 });
 section!(Meili {
     url: String,
     master_key: Secret,

@@ -17,7 +17,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::{
-    backends::{cache::CacheError, search::SearchError},
+    backends::{cache::CacheError, link::LinkError, search::SearchError},
     clock::{Clock, Time},
     db::{Col, Db, Quiet, Rows, Stmt, Type},
     sinks::Sinks,
@@ -61,13 +61,15 @@ pub enum Store {
     Cache,
     /// The search index.
     Search,
+    /// The public stream in Redis.
+    Stream,
     /// Mail written as files.
     MailFiles,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Rows,
         Self::Bodies,
         Self::Feed,
@@ -80,6 +82,7 @@ impl Store {
         Self::Sessions,
         Self::Cache,
         Self::Search,
+        Self::Stream,
         Self::MailFiles,
     ];
 
@@ -98,6 +101,7 @@ impl Store {
             Self::Sessions => "ended sessions",
             Self::Cache => "cache",
             Self::Search => "search index",
+            Self::Stream => "public stream",
             Self::MailFiles => "mail files",
         }
     }
@@ -121,6 +125,9 @@ pub enum EraseError {
     /// The search index does not answer.
     #[error("the search index: {0}")]
     Search(#[from] SearchError),
+    /// Redis, which has the stream, does not answer.
+    #[error("the public stream: {0}")]
+    Stream(#[from] LinkError),
     /// The folder of mails cannot be read.
     #[error("the folder of mails: {0}")]
     Files(#[from] std::io::Error),
@@ -183,6 +190,7 @@ impl Eraser {
             Store::Sessions => rows::sessions(db, people, erase).await?,
             Store::Cache => outside::cache(&self.sinks, people, erase).await?,
             Store::Search => outside::search(&self.sinks, people, erase).await?,
+            Store::Stream => outside::stream(&self.sinks, &self.clock, people, erase).await?,
             Store::MailFiles => outside::mail_files(self.mail_folder.as_deref(), people, erase).await?,
         })
     }

@@ -34,6 +34,16 @@ impl Meta {
     }
 }
 
+/// The epoch as it is now, for whoever has to know of another one before the process is started again.
+///
+/// # Errors
+/// What the database says.
+pub async fn epoch(db: &Db) -> Result<String, DbErr> {
+    let select = Stmt::new(&db.read, "select key, value from meta where key = ").val("epoch");
+    let row: Option<entity::meta::Model> = select.one_as(&db.read).await?;
+    row.map(|row| row.value).ok_or_else(|| DbErr::RecordNotFound("meta".into()))
+}
+
 /// Writes a new epoch, and that an operator did so; answers the old one and the new one.
 ///
 /// # Errors

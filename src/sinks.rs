@@ -1,6 +1,7 @@
 //! Where changes go, one file a sink. A state sink takes a change as "this subject changed": it loads the present row
 //! and writes that, with its `rev`, never the payload. So it may get changes twice and in any order. A message sink sends
-//! what the row says, under the idempotency key `{seq}:{sink}`.
+//! what the row says, under the idempotency key `{seq}:{sink}`. The [`stream`] gets pages as a state sink does, says what
+//! the row says, and sees to it that each is in it once.
 
 mod alert;
 pub mod cache;
@@ -9,13 +10,14 @@ pub mod local;
 pub mod mail;
 pub mod reindex;
 pub mod search;
+pub mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use self::{cache::CacheSink, chat::ChatSink, mail::MailSink, search::SearchSink};
+use self::{cache::CacheSink, chat::ChatSink, mail::MailSink, search::SearchSink, stream::StreamSink};
 use crate::{
     db::Db,
     domain::{Account, deletion},
@@ -33,6 +35,8 @@ use crate::{
 pub struct Sinks {
     pub cache: CacheSink,
     pub search: SearchSink,
+    /// There where Redis is, also where nothing is added to it (`stream.enabled`).
+    pub stream: Option<StreamSink>,
     pub mail: Option<MailSink>,
     pub chat: Option<ChatSink>,
 }

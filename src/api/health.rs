@@ -28,7 +28,7 @@ struct Dependency {
     needed: bool,
 }
 
-/// 200 `ok`; 200 `degraded` while the sync goes on without a cache or a search, whose cursors wait; 503 `not_ready`
+/// 200 `ok`; 200 `degraded` while the sync goes on without a cache, a search or a stream, whose cursors wait; 503 `not_ready`
 /// without the database.
 pub async fn readyz(State(state): State<ApiState>) -> Response {
     let found = dependencies(&state).await;
@@ -45,16 +45,25 @@ pub async fn readyz(State(state): State<ApiState>) -> Response {
 }
 
 /// Every dependency, asked at once. A cache of this process's own and a search in the database are as well as what they
-/// stand on.
-async fn dependencies(state: &ApiState) -> [Dependency; 3] {
+/// stand on. The stream is there only where it is in use.
+async fn dependencies(state: &ApiState) -> Vec<Dependency> {
     let (cache, search) = (&state.sinks.cache.cache, &state.sinks.search.search);
-    let (database, cache, search) =
-        tokio::join!(answers(state.db.ping()), answers(cache.ping()), answers(search.ping()));
-    [
+    let stream = state.sinks.stream.as_ref().filter(|_| state.config.stream.enabled);
+    let stream = async {
+        match stream {
+            Some(sink) => Some(answers(sink.stream.ping()).await),
+            None => None,
+        }
+    };
+    let (database, cache, search, stream) =
+        tokio::join!(answers(state.db.ping()), answers(cache.ping()), answers(search.ping()), stream);
+    let mut found = vec![
         Dependency { name: "database", up: database, needed: true },
         Dependency { name: "cache", up: cache, needed: false },
         Dependency { name: "search", up: search, needed: false },
-    ]
+    ];
+    found.extend(stream.map(|up| Dependency { name: "stream", up, needed: false }));
+    found
 }
 
 async fn answers<T, E>(ask: impl Future<Output = Result<T, E>>) -> bool {

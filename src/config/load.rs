@@ -112,6 +112,13 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
     }
+    if config.stream.max_len == 0 {
+        return key(
+            "stream.max_len",
+            "keeps nothing",
+            "Use at least 1, or CLERK_SYNC__STREAM__ENABLED=false for no stream.",
+        );
+    }
     let receipts = config.retention.receipts;
     if !receipts.is_zero() && receipts < RECEIPTS_MIN {
         return key(

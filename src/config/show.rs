@@ -9,6 +9,7 @@ pub fn show(config: &Config) -> String {
         ("clerk", config.clerk.entries()),
         ("database", config.database.entries()),
         ("redis", config.redis.entries()),
+        ("stream", config.stream.entries()),
         ("meili", config.meili.entries()),
         ("receiver", config.receiver.entries()),
         ("sync", config.sync.entries()),

@@ -24,13 +24,13 @@ pub(super) async fn redis(config: &Config, clock: &Clock) -> Finding {
         cache.probe(&key).await
     });
     match tried.await {
-        Ok(Ok(server)) => well(&server),
+        Ok(Ok(server)) => well(&server, config.stream.enabled),
         Ok(Err((step, error))) => refused(step, &error),
         Err(_) => refused("PING", &CacheError::TimedOut),
     }
 }
 
-fn well(server: &Server) -> Finding {
+fn well(server: &Server, stream: bool) -> Finding {
     let version = server.version.as_deref().unwrap_or("of an unknown version");
     match (server.most, server.policy.as_deref()) {
         (Some(most), Some("noeviction")) if most > 0 => Finding::note(
@@ -40,6 +40,15 @@ fn well(server: &Server) -> Finding {
                 most >> 20
             ),
             "Give it memory enough, or set maxmemory-policy volatile-lru: what the cache loses is loaded again",
+        ),
+        // The stream has no end of its own, so only these policies take it.
+        (Some(most), Some(policy)) if stream && most > 0 && policy.starts_with("allkeys") => Finding::note(
+            REDIS,
+            format!(
+                "Redis {version}; once its {} MB are full it may drop the stream (maxmemory-policy {policy})",
+                most >> 20
+            ),
+            "Set maxmemory-policy volatile-lru, or CLERK_SYNC__STREAM__ENABLED=false if nobody reads the stream",
         ),
         _ => Finding::ok(REDIS, format!("Redis {version}: keys and scripts work")),
     }
@@ -54,7 +63,7 @@ fn refused(step: &str, error: &CacheError) -> Finding {
         (CacheError::Address, _) => "Set REDIS_URL=redis://user:password@host:6379, or rediss:// for TLS",
         (_, "NOAUTH" | "WRONGPASS") => "Correct user and password in REDIS_URL",
         (_, "NOPERM") => {
-            "Let our user use GET, SET, GETRANGE, SETRANGE, UNLINK, SCAN, EVALSHA, SCRIPT LOAD and PING on keys that begin with redis.prefix (ACL SETUSER)"
+            "Let our user use GET, SET, GETRANGE, SETRANGE, UNLINK, SCAN, XADD, XTRIM, XINFO, XRANGE, XDEL, EVALSHA, SCRIPT LOAD and PING on keys that begin with redis.prefix (ACL SETUSER)"
         }
         (_, "READONLY") => "Set REDIS_URL to the primary: this one is a replica",
         (_, "OOM" | "MISCONF") => "See INFO memory and the log of Redis: it takes no writes",
@@ -103,12 +112,14 @@ mod tests {
     use crate::doctor::Level;
 
     #[test]
-    fn a_redis_that_will_be_full_is_noted() {
+    fn a_redis_that_will_be_full_or_drops_the_stream_is_noted() {
         let server = |most, policy: &str| Server { version: None, most: Some(most), policy: Some(policy.into()) };
-        assert_eq!(well(&server(64 << 20, "noeviction")).level, Level::Note);
-        assert_eq!(well(&server(0, "noeviction")).level, Level::Ok);
-        assert_eq!(well(&server(64 << 20, "allkeys-lru")).level, Level::Ok);
-        assert_eq!(well(&Server::default()).level, Level::Ok);
+        assert_eq!(well(&server(64 << 20, "noeviction"), true).level, Level::Note);
+        assert_eq!(well(&server(0, "noeviction"), true).level, Level::Ok);
+        assert_eq!(well(&server(64 << 20, "volatile-lru"), true).level, Level::Ok);
+        assert_eq!(well(&server(64 << 20, "allkeys-lru"), false).level, Level::Ok);
+        assert_eq!(well(&server(64 << 20, "allkeys-lru"), true).level, Level::Note);
+        assert_eq!(well(&Server::default(), true).level, Level::Ok);
         let failed = refused("filling through a script", &CacheError::Failed("NOPERM".into()));
         assert!(failed.remedy.unwrap().contains("EVALSHA"));
     }

@@ -1,9 +1,7 @@
 //! Payloads of the change feed. Ids stay: caches and indexes still find by them what they have to forget.
 
-use std::collections::BTreeSet;
-
 use sea_orm::{DbErr, FromQueryResult};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
 
@@ -35,16 +33,19 @@ struct Row {
     payload: Value,
 }
 
+/// Whether an object holds more than ids and what goes with them.
+pub(super) fn is_personal(object: &Map<String, Value>) -> bool {
+    object.keys().any(|name| !KEPT.contains(&name.as_str()))
+}
+
 pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u64, DbErr> {
-    let kept: BTreeSet<&str> = KEPT.into_iter().collect();
     let (mut touched, mut after) = (0, 0);
     while let Some(last) = windows::last(db, "outbox", after).await? {
         let mut changes = Rows::new(&[Col("seq", Type::Int), Col("payload", Type::TextJson)]);
         for Row { seq, payload } in naming(db, people, after, last).await? {
             let Value::Object(mut members) = payload else { continue };
-            let before = members.len();
-            members.retain(|name, _| kept.contains(name.as_str()));
-            if members.len() != before {
+            if is_personal(&members) {
+                members.retain(|name, _| KEPT.contains(&name.as_str()));
                 changes.push(vec![Cell::Int(seq), Cell::json(&members)]);
             }
         }

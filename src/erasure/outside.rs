@@ -1,13 +1,16 @@
-//! What stands outside of the database: cache, search index, mails written as files.
+//! What stands outside of the database: cache, search index, public stream, mails written as files.
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::{
     backends::cache::{Entry, Lookup},
+    clock::Clock,
     sinks::Sinks,
 };
 
-use super::{Departed, EraseError};
+use super::{Departed, EraseError, feed};
 
 /// Both keys of a person are marked as gone.
 pub(super) async fn cache(sinks: &Sinks, people: &[Departed], erase: bool) -> Result<u64, EraseError> {
@@ -41,6 +44,37 @@ pub(super) async fn search(sinks: &Sinks, people: &[Departed], erase: bool) -> R
         search.apply(Vec::new(), gone).await?;
     }
     Ok(held)
+}
+
+/// Entries that say more of somebody than ids go. What tells that they are deleted says no more, and stays: there may be
+/// readers who have not come to it.
+pub(super) async fn stream(sinks: &Sinks, clock: &Clock, people: &[Departed], erase: bool) -> Result<u64, EraseError> {
+    let Some(sink) = &sinks.stream else { return Ok(0) };
+    if erase {
+        // After the feed was: a page of it that is on its way now is read again.
+        sink.stream.turn(&clock.new_id().simple().to_string()).await?;
+    }
+    let ids: Vec<&str> = people.iter().map(|person| person.clerk_id.as_str()).collect();
+    let (mut held, mut from) = (0, None);
+    loop {
+        let part = sink.stream.naming(from.as_deref(), &ids).await?;
+        let personal: Vec<String> =
+            part.entries.into_iter().filter(|(_, frame)| says_more(frame)).map(|(id, _)| id).collect();
+        held += personal.len() as u64;
+        if erase && !personal.is_empty() {
+            sink.stream.remove(&personal).await?;
+        }
+        match part.next {
+            Some(next) => from = Some(next),
+            None => return Ok(held),
+        }
+    }
+}
+
+/// What is not as we write it is not ours to keep either.
+fn says_more(frame: &str) -> bool {
+    let frame: Value = serde_json::from_str(frame).unwrap_or_default();
+    frame.get("data").and_then(Value::as_object).is_none_or(feed::is_personal)
 }
 
 /// Files that name somebody.

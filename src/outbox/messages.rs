@@ -66,7 +66,7 @@ impl Relay {
                     return Ok(Step::NotOurs);
                 }
                 (at, attempts) = (entry.seq, 0);
-                self.count(name, one, refused.len(), started.elapsed());
+                self.count(name, one.iter(), refused.len(), started.elapsed());
             }
             if page.upto > at {
                 if !cursor::advance(&self.db, name, &self.owner, at, page.upto, self.clock.now()).await? {

@@ -39,7 +39,8 @@ pub trait Sink: Send + Sync + 'static {
         None
     }
 
-    /// Whether a message sink sends this row of its event; the others pass by.
+    /// Whether this row goes to the target: of a message sink's event, or of the changes that others are handed. Those that
+    /// do not are not counted.
     fn takes(&self, _: &feed::Entry) -> bool {
         true
     }
@@ -215,7 +216,7 @@ impl Relay {
             // One that is new: retention waits for every cursor there is.
             tracing::warn!(
                 sink = name,
-                "older changes are not kept any more; run `clerk-sync reindex` to fill this sink"
+                "it begins with the changes that are kept; `clerk-sync reindex` fills cache and search"
             );
         }
         let Some(last) = entries.last() else { return Ok(Step::Nothing) };
@@ -229,7 +230,7 @@ impl Relay {
                 dead::bury(&self.db, name, &refused, &self.clock).await?;
                 let moved =
                     cursor::advance(&self.db, name, &self.owner, cursor.seq, last.seq, self.clock.now()).await?;
-                self.count(name, &entries, refused.len(), started.elapsed());
+                self.count(name, entries.iter().filter(|entry| sink.takes(entry)), refused.len(), started.elapsed());
                 let more = entries.len() >= self.config.batch as usize;
                 Ok(if moved { Step::Delivered { more } } else { Step::NotOurs })
             }
@@ -261,13 +262,20 @@ impl Relay {
         }
     }
 
-    pub(super) fn count(&self, sink: &'static str, entries: &[feed::Entry], refused: usize, took: Duration) {
-        metrics::delivered(sink, "delivered", entries.len().saturating_sub(refused) as u64);
-        metrics::delivered(sink, "refused", refused as u64);
-        metrics::stage("deliver", took);
-        let now = self.clock.now();
+    pub(super) fn count<'a>(
+        &self,
+        sink: &'static str,
+        entries: impl Iterator<Item = &'a feed::Entry>,
+        refused: usize,
+        took: Duration,
+    ) {
+        let (now, mut all) = (self.clock.now(), 0_usize);
         for entry in entries {
             metrics::reached(sink, (now - entry.created_at).to_std().unwrap_or_default());
+            all += 1;
         }
+        metrics::delivered(sink, "delivered", all.saturating_sub(refused) as u64);
+        metrics::delivered(sink, "refused", refused as u64);
+        metrics::stage("deliver", took);
     }
 }

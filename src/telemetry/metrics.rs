@@ -78,7 +78,8 @@ const OUTCOMES: [&str; 13] = [
 ];
 const STAGES: [&str; 4] = ["receive", "confirm", "commit", "deliver"];
 /// The sinks that have a cursor of their own. One that is not in use stays at zero.
-pub const SINKS: [&str; 5] = ["cache:redis", "search:database", "search:meilisearch", "alerts:mail", "alerts:chat"];
+pub const SINKS: [&str; 6] =
+    ["cache:redis", "search:database", "search:meilisearch", "stream:redis", "alerts:mail", "alerts:chat"];
 /// What changes come to without a cursor.
 const OTHER_ENDS: [&str; 2] = ["database", "websocket"];
 const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "refused", "failed"];

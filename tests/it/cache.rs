@@ -3,7 +3,7 @@
 mod apart;
 mod contract;
 mod histories;
-mod proxy;
+pub(crate) mod proxy;
 mod races;
 mod through;
 

@@ -213,7 +213,7 @@ fn what_the_search_for_commands_takes_for_what() {
 /// Links between the documents lead somewhere.
 #[test]
 fn documents_that_are_referred_to_are_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "docs/debugging.md", "docs/recovery.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "docs/debugging.md", "docs/recovery.md", "docs/stream.md"] {
         let folder = root().join(document).parent().unwrap().to_owned();
         let text = read(document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

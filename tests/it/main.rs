@@ -26,6 +26,7 @@ mod scenarios;
 mod search;
 mod simulated;
 mod sinks;
+mod stream;
 mod support;
 mod sync;
 mod tail;

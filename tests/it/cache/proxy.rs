@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// Passes on what it is sent, and records it.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     sent: Arc<Mutex<Vec<u8>>>,
     cuts: watch::Sender<u32>,
@@ -21,7 +21,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) async fn start(url: &str) -> Self {
+    pub(crate) async fn start(url: &str) -> Self {
         let server = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
@@ -45,22 +45,22 @@ impl Proxy {
         proxy
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// What was sent since this was asked last.
-    pub(super) fn sent(&self) -> Vec<u8> {
+    pub(crate) fn sent(&self) -> Vec<u8> {
         std::mem::take(&mut *self.sent.lock().unwrap())
     }
 
     /// Closes the connections that are open.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Hung: everything stays open and silent. Otherwise everything is closed.
-    pub(super) fn down(&self, hung: bool) {
+    pub(crate) fn down(&self, hung: bool) {
         match hung {
             true => self.hung.store(true, Ordering::SeqCst),
             false => {
@@ -71,7 +71,7 @@ impl Proxy {
     }
 
     /// New connections work. Those that hang do so for ever.
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         self.hung.store(false, Ordering::SeqCst);
         self.closed.store(false, Ordering::SeqCst);
     }
