@@ -2,6 +2,7 @@
 
 mod door;
 mod live;
+mod proof;
 mod resume;
 mod server;
 mod strain;
