@@ -5,7 +5,7 @@
 //! - [`auth`]: who a client is
 //! - [`rights`]: what it may follow, and what takes that away; [`watch`] and [`losses`] see to it
 //! - [`topics`] and [`names`]: names, and what reaches them
-//! - [`hub`]: who follows what; the hand-over of live rows
+//! - [`hub`]: who follows what; the hand-over of live rows, in [`round`]s, into each client's [`queue`]
 //! - [`session`]: one client; [`subscribe`](mod@subscribe), [`resume`] and [`subscription`] are its parts
 //! - [`wire`]: its socket
 //!
@@ -19,10 +19,13 @@ mod hub;
 mod losses;
 mod names;
 mod notices;
+mod others;
 pub mod protocol;
+mod queue;
 mod rate;
 mod resume;
 mod rights;
+mod round;
 mod session;
 mod subscribe;
 mod subscription;

@@ -4,12 +4,15 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Relaxed},
+        },
     },
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     hub::{Frame, Hub, Joined},
     protocol::End,
+    queue::Queue,
+    round::Round,
     watch::Watch,
 };
 
@@ -39,7 +44,12 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) number: u64,
-    pub(super) queue: mpsc::Sender<Live>,
+    pub(super) queue: Queue<Live>,
+    /// Whether the session takes from the queue now.
+    taking: AtomicBool,
+    /// Whether what it was handed is still to be written, in the hub's present round.
+    owes: AtomicBool,
+    round: Arc<Round>,
     blocked: AtomicBool,
     end: OnceLock<End>,
     ending: CancellationToken,
@@ -48,17 +58,50 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client with room for `queue` frames.
-    pub(super) fn new(number: u64, queue: usize) -> (Arc<Self>, mpsc::Receiver<Live>) {
-        let (sender, receiver) = mpsc::channel(queue);
-        let (end, ending) = (OnceLock::new(), CancellationToken::new());
-        let (blocked, expiry) = (AtomicBool::new(false), watch::Sender::new(None));
-        (Arc::new(Self { number, queue: sender, blocked, end, ending, expiry }), receiver)
+    /// A client with room for `room` frames, whose writing counts in these rounds.
+    pub(super) fn new(number: u64, room: usize, round: Arc<Round>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            queue: Queue::new(room),
+            taking: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
+            round,
+            blocked: AtomicBool::new(false),
+            end: OnceLock::new(),
+            ending: CancellationToken::new(),
+            expiry: watch::Sender::new(None),
+        })
+    }
+
+    /// Something is in the queue. It is in the round unless it writes nothing now anyway.
+    pub(super) fn wake(&self) {
+        if self.taking.load(Relaxed) && !self.is_blocked() && !self.owes.swap(true, AcqRel) {
+            self.round.owes();
+        }
+        self.queue.wake();
+    }
+
+    /// What it was handed is written, or will not be soon.
+    pub(super) fn paid(&self) {
+        if self.owes.swap(false, AcqRel) {
+            self.round.paid();
+        }
+    }
+
+    /// Notes whether the session takes from the queue.
+    pub(super) fn takes(&self, taking: bool) {
+        self.taking.store(taking, Relaxed);
+        if !taking {
+            self.paid();
+        }
     }
 
     /// Notes whether the socket takes nothing at present.
     pub(super) fn block(&self, blocked: bool) {
         self.blocked.store(blocked, Relaxed);
+        if blocked {
+            self.paid();
+        }
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -98,6 +141,18 @@ impl Client {
 
     pub(super) fn is_ending(&self) -> bool {
         self.ending.is_cancelled()
+    }
+
+    /// Whether [`Client::ended`] returns now.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_ending() || self.expiry.borrow().is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Woken after its session had ended.
+        self.paid();
     }
 }
 
@@ -181,5 +236,7 @@ impl Drop for Member {
         for word in &self.watched {
             self.hub.unwatch(word, self.client.number);
         }
+        self.client.queue.close();
+        self.client.takes(false);
     }
 }

@@ -4,6 +4,7 @@
 //! - Joining and the hand-over of a row exclude each other: who joins at N gets every row above N and none up to N.
 //! - A row is written as text once a topic, however many follow it.
 //! - What a row takes from somebody is noted before any newer row is handed over.
+//! - Rows that come while the last are being written go out together ([`Round`]); each keeps its place in the order.
 //! - The hub never waits for a client for long: a queue that stays full ends its client, who can resume.
 //! - What the process itself has missed, its clients are told to load anew (`reset`).
 
@@ -14,7 +15,7 @@ use std::{
 };
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::mpsc::error::TrySendError;
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +31,7 @@ use super::{
     notices::notice,
     protocol::{End, Told},
     rights::{Loss, loss},
+    round::Round,
     topics::reached,
     watch::Watch,
 };
@@ -37,11 +39,18 @@ use super::{
 /// How long a client that could take frames, but has not been given the processor, may keep everybody waiting.
 const SCHEDULING: Duration = Duration::from_secs(2);
 
+/// The longest rest after a round. (One of ten thousand clients takes about as long.)
+const REST: Duration = Duration::from_millis(100);
+
+/// Rows that are handed over at a time.
+const ROWS: usize = 64;
+
 /// The index. One a process.
 #[derive(Debug)]
 pub(super) struct Hub {
     inner: Mutex<Inner>,
     list_fields: Vec<String>,
+    round: Arc<Round>,
 }
 
 #[derive(Debug)]
@@ -83,7 +92,13 @@ impl Frame {
 impl Hub {
     /// A hub that stands at `at`; `list_fields` are what lists carry of a person.
     pub(super) fn new(at: i64, list_fields: Vec<String>) -> Self {
-        Self { inner: Mutex::new(Inner { at, topics: HashMap::new(), watches: HashMap::new() }), list_fields }
+        let inner = Mutex::new(Inner { at, topics: HashMap::new(), watches: HashMap::new() });
+        Self { inner, list_fields, round: Arc::default() }
+    }
+
+    /// What its clients' writing counts in.
+    pub(super) fn round(&self) -> &Arc<Round> {
+        &self.round
     }
 
     /// The last row that was handed over.
@@ -147,20 +162,44 @@ impl Hub {
                 next = follower.next() => next,
                 () = shutdown.cancelled() => return,
             };
-            let full = match next {
-                Some(Next::Row(entry)) => self.deliver(&entry),
-                Some(Next::Lost(upto)) => self.lose(upto),
-                None => return,
+            let Some(next) = next else { return };
+            let handed = self.hand_over(next, &mut follower);
+            let started = Instant::now();
+            handed.woken.iter().for_each(|client| client.wake());
+            if !handed.full.is_empty() {
+                make_room(handed.full, &mut patience).await;
+            }
+            let round = async {
+                self.round.over(handed.woken.len()).await;
+                // As long again for others: receiving and applying go on, and what they bring goes out in one write.
+                tokio::time::sleep(started.elapsed().min(REST)).await;
             };
-            if !full.is_empty() {
-                make_room(full, &mut patience).await;
+            tokio::select! {
+                () = round => {}
+                () = shutdown.cancelled() => return,
             }
         }
     }
 
-    /// Hands a row to everybody who follows one of its topics. Answers those whose queues are full.
-    fn deliver(&self, entry: &Entry) -> Vec<(Arc<Client>, Live)> {
-        let mut full = Vec::new();
+    /// Hands over what comes next, and what is there after it.
+    fn hand_over(&self, next: Next, follower: &mut Follower) -> Handed {
+        let mut handed = Handed::default();
+        let mut next = Some(next);
+        for _ in 0..ROWS {
+            match next.take().or_else(|| follower.next().now_or_never().flatten()) {
+                Some(Next::Row(entry)) => self.deliver(&entry, &mut handed),
+                Some(Next::Lost(upto)) => self.lose(upto, &mut handed),
+                None => break,
+            }
+            if !handed.full.is_empty() {
+                break;
+            }
+        }
+        handed
+    }
+
+    /// Hands a row to everybody who follows one of its topics.
+    fn deliver(&self, entry: &Entry, handed: &mut Handed) {
         let mut inner = self.lock();
         inner.at = entry.seq;
         let loss = loss(entry);
@@ -169,20 +208,17 @@ impl Hub {
         for topic in reached(entry) {
             let Some(seats) = inner.topics.get(&*topic) else { continue };
             let frame = What::Frame(Arc::new(Frame::new(entry, &topic, &self.list_fields)));
-            seats.values().for_each(|seat| seat.hand(&frame, &mut full));
+            seats.values().for_each(|seat| seat.hand(&frame, handed));
         }
         inner.note(entry.seq, loss.as_ref().filter(|loss| loss.of.is_place()));
-        full
     }
 
-    /// Tells everybody that rows up to `upto` were trimmed unread. Answers those whose queues are full.
-    fn lose(&self, upto: i64) -> Vec<(Arc<Client>, Live)> {
-        let mut full = Vec::new();
+    /// Tells everybody that rows up to `upto` were trimmed unread.
+    fn lose(&self, upto: i64, handed: &mut Handed) {
         let mut inner = self.lock();
         inner.at = upto;
         let lost = What::Lost(upto);
-        inner.topics.values().flat_map(HashMap::values).for_each(|seat| seat.hand(&lost, &mut full));
-        full
+        inner.topics.values().flat_map(HashMap::values).for_each(|seat| seat.hand(&lost, handed));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -201,11 +237,22 @@ impl Inner {
     }
 }
 
+/// What became of rows that were handed over.
+#[derive(Debug, Default)]
+struct Handed {
+    /// Those who have something to write, and do not know it yet.
+    woken: Vec<Arc<Client>>,
+    /// Those whose queues are full, and what they have not got.
+    full: Vec<(Arc<Client>, Live)>,
+}
+
 impl Seat {
-    fn hand(&self, what: &What, full: &mut Vec<(Arc<Client>, Live)>) {
+    fn hand(&self, what: &What, handed: &mut Handed) {
         let live = Live { subscription: self.subscription, what: what.clone() };
-        if let Err(TrySendError::Full(live)) = self.client.queue.try_send(live) {
-            full.push((self.client.clone(), live));
+        match self.client.queue.put(live) {
+            Ok(true) => handed.woken.push(self.client.clone()),
+            Ok(false) => {}
+            Err(live) => handed.full.push((self.client.clone(), live)),
         }
     }
 }
@@ -232,12 +279,11 @@ async fn make_room(mut full: Vec<(Arc<Client>, Live)>, patience: &mut Patience) 
         let (exhausted, late) = (patience.is_exhausted(), started.elapsed() > SCHEDULING);
         let mut still = Vec::new();
         for (client, live) in full {
-            if let Err(TrySendError::Full(live)) = client.queue.try_send(live) {
-                if late || (exhausted && client.is_blocked()) {
-                    client.end(End::Slow);
-                } else if !client.is_ending() {
-                    still.push((client, live));
-                }
+            match client.queue.put(live) {
+                Ok(_) => client.wake(),
+                Err(_) if late || (exhausted && client.is_blocked()) => client.end(End::Slow),
+                Err(live) if !client.is_ending() => still.push((client, live)),
+                Err(_) => {}
             }
         }
         if still.is_empty() {
@@ -281,7 +327,7 @@ mod tests {
     #[test]
     fn nobody_joins_from_far_away_and_a_new_seat_replaces_the_old_one() {
         let hub = Hub::new(100, Vec::new());
-        let (client, _queue) = Client::new(1, 4);
+        let client = Client::new(1, 4, hub.round().clone());
         let users: Arc<str> = "users".into();
         assert_eq!(hub.join(&client, &[(users.clone(), 1)], Some((89, 10))), Joined::Far(100));
         assert!(hub.lock().topics.is_empty());

@@ -50,9 +50,7 @@ impl Session {
         let barred = self.member.watched().and_then(|watch| watch.barred());
         // Where live frames wait for older ones, they would leave a gap.
         if barred.is_some() && !self.holds_back() {
-            while let Ok(live) = self.queue.try_recv() {
-                self.batch.push(live);
-            }
+            self.member.client().queue.take(&mut self.batch, usize::MAX);
             // However that ends, the client does.
             let _ = self.pass_on().await;
         }

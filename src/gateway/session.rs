@@ -5,18 +5,15 @@
 //! it only once its token is verified.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
-use futures_util::poll;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::telemetry::metrics;
 
@@ -24,11 +21,11 @@ use super::{
     Gateway, Place,
     auth::{self, Claim, Identity},
     client::{Client, Live, Member, What},
+    others::Others,
     protocol::{End, Said, Told},
     rate::Rate,
     resume::Arrived,
     subscription::{Replay, Subscription},
-    watch::Watch,
     wire::Wire,
 };
 
@@ -37,6 +34,9 @@ const FIRST_FRAME: usize = 8 * 1024;
 
 /// Frames that share one write.
 const BATCH: usize = 64;
+
+/// Writes in a row before anything else is looked at, however much there is to write.
+const STRETCH: u32 = 8;
 
 /// A client that is authenticated.
 pub(super) struct Session {
@@ -49,7 +49,6 @@ pub(super) struct Session {
     pub(super) replays: std::collections::VecDeque<Replay>,
     /// The read from the database that is under way, if one is.
     pub(super) reading: Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>,
-    pub(super) queue: mpsc::Receiver<Live>,
     pub(super) batch: Vec<Live>,
     rate: Rate,
     heard: Instant,
@@ -57,7 +56,8 @@ pub(super) struct Session {
 
 enum Step {
     Ended(End),
-    Said(Message),
+    Said(Result<Message, End>),
+    /// There is something to write, or to give up.
     Live,
     Arrived(Arrived),
     Tick,
@@ -65,7 +65,7 @@ enum Step {
 
 /// Serves a client until it ends, and tells it why. `place` is kept until then.
 pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) {
-    let (client, queue) = Client::new(place.number, gateway.config.queue);
+    let client = Client::new(place.number, gateway.config.queue, gateway.hub.round().clone());
     let shutdown = gateway.shutdown.clone();
     let mut wire = Wire::new(socket, client.clone(), gateway.config.write_timeout, shutdown.clone());
     let mut rate = Rate::new(Instant::now());
@@ -88,7 +88,6 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
         last_id: 0,
         replays: Default::default(),
         reading: None,
-        queue,
         batch: Vec::new(),
         rate,
         heard: Instant::now(),
@@ -139,28 +138,60 @@ impl Session {
         let mut pings = pings(gateway.config.ping_every);
         let client = self.member.client().clone();
         let mut ended = pin!(client.ended());
+        let mut stopping = pin!(gateway.shutdown.cancelled());
+        let mut others = Others::new();
+        let mut stretch = 0;
         self.welcome().await?;
         loop {
             // Before anything else that is ready: nothing is sent to whom nothing may be sent.
-            if let Poll::Ready(end) = poll!(ended.as_mut()) {
+            if client.is_over() {
+                let end = ended.as_mut().await;
                 return Err(self.leave(end).await);
             }
             self.give_up_lost().await?;
             self.read_on();
-            let held = self.holds_back();
-            let step = tokio::select! {
-                () = gateway.shutdown.cancelled() => return Err(End::Shutdown),
-                end = ended.as_mut() => Step::Ended(end),
-                () = told(self.member.watched()) => continue,
-                message = self.wire.recv() => Step::Said(message?),
-                _ = self.queue.recv_many(&mut self.batch, BATCH), if !held => Step::Live,
-                arrived = arrive(&mut self.reading) => Step::Arrived(arrived),
-                _ = pings.tick() => Step::Tick,
+            let taking = !self.holds_back();
+            client.takes(taking);
+            if taking && stretch < STRETCH && client.queue.take(&mut self.batch, BATCH) {
+                stretch += 1;
+                self.pass_on().await?;
+                client.paid();
+                continue;
+            }
+            let step = {
+                let mut heard = pin!(self.wire.recv());
+                let mut arrived = pin!(arrive(&mut self.reading));
+                let look = |context: &mut Context<'_>| {
+                    if stretch == 0 && client.queue.poll(taking, context).is_ready() {
+                        return Poll::Ready(Step::Live);
+                    }
+                    let step = others.look(context, |context| {
+                        if let Poll::Ready(end) = ended.as_mut().poll(context) {
+                            return Poll::Ready(Step::Ended(end));
+                        }
+                        if stopping.as_mut().poll(context).is_ready() {
+                            return Poll::Ready(Step::Ended(End::Shutdown));
+                        }
+                        if let Poll::Ready(message) = heard.as_mut().poll(context) {
+                            return Poll::Ready(Step::Said(message));
+                        }
+                        if let Poll::Ready(arrived) = arrived.as_mut().poll(context) {
+                            return Poll::Ready(Step::Arrived(arrived));
+                        }
+                        pings.poll_tick(context).map(|_| Step::Tick)
+                    });
+                    if step.is_pending() && stretch > 0 && client.queue.poll(taking, context).is_ready() {
+                        return Poll::Ready(Step::Live);
+                    }
+                    step
+                };
+                poll_fn(look).await
             };
+            stretch = 0;
             match step {
                 Step::Ended(end) => return Err(self.leave(end).await),
-                Step::Said(message) => self.hear(message).await?,
-                Step::Live => self.pass_on().await?,
+                Step::Said(message) => self.hear(message?).await?,
+                Step::Live => {}
                 Step::Arrived(arrived) => {
                     self.reading = None;
                     self.arrived(arrived).await?;
@@ -275,14 +306,6 @@ impl Session {
 async fn arrive(reading: &mut Option<Pin<Box<dyn Future<Output = Arrived> + Send>>>) -> Arrived {
     match reading {
         Some(reading) => reading.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Returns once topics were taken from whom is watched.
-async fn told(watch: Option<&Arc<Watch>>) {
-    match watch {
-        Some(watch) => watch.told().await,
         None => std::future::pending().await,
     }
 }

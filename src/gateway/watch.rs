@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{client::Client, protocol::End, rights::Lost};
 
@@ -21,7 +21,6 @@ pub(super) struct Watch {
     session_id: String,
     client: Arc<Client>,
     state: Mutex<State>,
-    news: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +39,7 @@ impl Watch {
     /// Of a person who has not been judged yet.
     pub(super) fn new(client: Arc<Client>, clerk_id: &str, session_id: &str) -> Self {
         let (clerk_id, session_id) = (clerk_id.to_owned(), session_id.to_owned());
-        Self { clerk_id, session_id, client, state: Mutex::default(), news: Notify::new() }
+        Self { clerk_id, session_id, client, state: Mutex::default() }
     }
 
     /// Notes what the row `seq` takes from those who are watched under `word`, if it concerns this one.
@@ -52,7 +51,7 @@ impl Watch {
         if !lost.is_place() {
             state.topics.insert(word.clone(), (seq, lost.reason()));
             drop(state);
-            return self.news.notify_one();
+            return self.client.queue.call();
         }
         match state.judged {
             None => state.before = seq,
@@ -82,11 +81,6 @@ impl Watch {
         std::mem::take(&mut self.lock().topics)
     }
 
-    /// Returns once topics were taken.
-    pub(super) async fn told(&self) {
-        self.news.notified().await;
-    }
-
     fn bar(&self, state: &mut State, seq: i64) {
         state.barred.get_or_insert(seq);
         self.client.end(End::Unauthenticated);
@@ -103,7 +97,7 @@ mod tests {
     use super::*;
 
     fn watch() -> (Arc<Client>, Watch, Arc<str>) {
-        let (client, _) = Client::new(1, 4);
+        let client = Client::new(1, 4, Default::default());
         let watch = Watch::new(client.clone(), "user_1", "sess_1");
         (client, watch, "user:user_1".into())
     }
