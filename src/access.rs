@@ -1,7 +1,9 @@
 //! Who is asking: the admin token, API tokens, and people with Clerk's session tokens. The first two are compared in
-//! constant time; an admin token that is not set admits nobody, and without `clerk.jwt_key` no session token does.
+//! constant time; an admin token that is not set admits nobody, and without `clerk.jwt_key` or `clerk.jwks_url` no
+//! session token does.
 
 pub mod person;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -10,12 +12,16 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    clerk::token::{KeyError, Session, Verifier},
+    clerk::{
+        keys::{NoKeys, Published},
+        token::Session,
+    },
     clock::Time,
     config::{self, ConfigError},
 };
 
 use person::Person;
+use sessions::Sessions;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +51,22 @@ impl Caller {
     }
 }
 
-/// The tokens that are known, as hashes, and what verifies those of sessions.
+/// It cannot be said now whose a token is. That is our fault, and no reason to turn anybody away for good.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The database does not say whether somebody may be here.
+    #[error("the database: {}", crate::db::Quiet(.0))]
+    Database(#[from] DbErr),
+    /// There is nothing to verify session tokens with yet, or nothing any more.
+    #[error(transparent)]
+    Keys(#[from] NoKeys),
+}
+
+/// The tokens that are known, as hashes, and what verifies those of sessions. Clones share the keys that were had.
 #[derive(Clone)]
 pub struct Access {
     tokens: Vec<([u8; 32], Caller)>,
-    sessions: Option<Arc<Verifier>>,
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl std::fmt::Debug for Access {
@@ -62,8 +79,8 @@ impl Access {
     /// From config.
     ///
     /// # Errors
-    /// When an API token is not `name:scope:token` with scope `read` or `write`, or a key for session tokens cannot be
-    /// used or has no issuer. Never repeats a token.
+    /// When an API token is not `name:scope:token` with scope `read` or `write`, or the key for session tokens, or the
+    /// address of such keys, cannot be used or has no issuer. Never repeats a token.
     pub fn new(config: &config::Api, clerk: &config::Clerk) -> Result<Self, ConfigError> {
         let mut tokens = Vec::new();
         if !config.admin_token.is_empty() {
@@ -84,7 +101,7 @@ impl Access {
                 }
             }
         }
-        Ok(Self { tokens, sessions: sessions(clerk)?.map(Arc::new) })
+        Ok(Self { tokens, sessions: Sessions::new(clerk)?.map(Arc::new) })
     }
 
     /// Whose token this is. Every known token is compared, whichever matches.
@@ -100,43 +117,38 @@ impl Access {
         found
     }
 
+    /// The published keys that session tokens are verified with, if they are: somebody has to run them.
+    pub fn published(&self) -> Option<&Published> {
+        self.sessions.as_ref()?.published()
+    }
+
     /// Whom a session token names. It says nothing of whether they may be here.
-    pub fn session(&self, token: &str, now: Time) -> Option<Session> {
-        let verified = self.sessions.as_ref()?.verify(token, now);
-        verified.inspect_err(|error| tracing::debug!(%error, "a session token was refused")).ok()
+    ///
+    /// # Errors
+    /// Where there are no keys to verify it with.
+    pub async fn session(&self, token: &str, now: Time) -> Result<Option<Session>, NoKeys> {
+        match &self.sessions {
+            Some(sessions) => sessions.verify(token, now).await,
+            None => Ok(None),
+        }
     }
 
     /// Whose token this is, of whichever kind, if they may be here.
     ///
     /// # Errors
-    /// What the database says, which is asked about people.
-    pub async fn admit(&self, db: &impl ConnectionTrait, token: &str, now: Time) -> Result<Option<Caller>, DbErr> {
+    /// What the database says, which is asked about people; that there are no keys.
+    pub async fn admit(
+        &self,
+        db: &impl ConnectionTrait,
+        token: &str,
+        now: Time,
+    ) -> Result<Option<Caller>, AccessError> {
         if let Some(caller) = self.identify(token) {
             return Ok(Some(caller.clone()));
         }
-        let Some(session) = self.session(token, now) else { return Ok(None) };
+        let Some(session) = self.session(token, now).await? else { return Ok(None) };
         Ok(person::judge(db, session, now).await?.map(Caller::Person))
     }
-}
-
-/// What verifies session tokens, if a key is set.
-fn sessions(clerk: &config::Clerk) -> Result<Option<Verifier>, ConfigError> {
-    if clerk.jwt_key.is_empty() {
-        return Ok(None);
-    }
-    let verifier = Verifier::new(clerk.jwt_key.expose(), &clerk.issuer, &clerk.authorized_parties);
-    verifier.map(Some).map_err(|error| match error {
-        KeyError::Malformed => ConfigError::Key {
-            key: "clerk.jwt_key",
-            problem: error.to_string(),
-            remedy: "Copy the PEM public key from Clerk's dashboard (API keys, JWKS Public Key) and set CLERK_JWT_KEY='-----BEGIN PUBLIC KEY-----…'",
-        },
-        KeyError::NoIssuer => ConfigError::Key {
-            key: "clerk.issuer",
-            problem: "clerk.jwt_key is set, but not whose tokens are meant".to_owned(),
-            remedy: "Set CLERK_ISSUER=https://clerk.example.com, the Frontend API URL in Clerk's dashboard (API keys)",
-        },
-    })
 }
 
 /// Tokens are compared by their hashes, so that neither length nor common prefix shows in the time it takes.

@@ -190,7 +190,7 @@ impl App {
             config: config.clone(),
             verifier: Arc::new(verifier),
             receiver,
-            access,
+            access: access.clone(),
             policy: Arc::new(self.policy.clone()),
             signals: self.signals.clone(),
             sinks: self.sinks.clone(),
@@ -204,13 +204,14 @@ impl App {
         };
         let mut router = api::router(state.into(), roles.contains(&Role::Receive), roles.contains(&Role::Api));
         if roles.contains(&Role::Gateway) {
-            router = router.merge(api::ws::routes(self.gateway(&tail, &shutdown, &tasks)?));
+            router = router.merge(api::ws::routes(self.gateway(&access, &tail, &shutdown, &tasks)));
         }
         if roles.contains(&Role::Api) && matches!(self.sinks.cache.cache, Cache::Local(_)) {
             tasks.spawn(local::follow(self.sinks.cache.clone(), tail.follow("cache:local"), shutdown.clone()));
         }
         if roles.contains(&Role::Gateway) || roles.contains(&Role::Api) {
             tasks.spawn(tail.run(shutdown.clone()));
+            self.keep_keys(&access, &shutdown, &tasks);
         }
         let stop = shutdown.clone();
         tasks.spawn(async move {
@@ -224,11 +225,23 @@ impl App {
         Ok(Running { addr, shutdown, tasks, config })
     }
 
+    /// Keeps the keys that session tokens are verified with, where they are published.
+    fn keep_keys(&self, access: &Access, shutdown: &CancellationToken, tasks: &TaskTracker) {
+        if let Some(keys) = access.published() {
+            tasks.spawn(keys.clone().run(shutdown.clone()));
+        } else if !self.config.clerk.jwt_key.is_empty() && !self.config.clerk.jwks_url.is_empty() {
+            tracing::warn!(
+                "clerk.jwt_key and clerk.jwks_url are both set: session tokens are verified with clerk.jwt_key, and \
+                 clerk.jwks_url is not asked"
+            );
+        }
+    }
+
     /// The websockets, fed by this process's tail of the change feed.
-    fn gateway(&self, tail: &Tail, shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<Arc<Gateway>> {
+    fn gateway(&self, access: &Access, tail: &Tail, shutdown: &CancellationToken, tasks: &TaskTracker) -> Arc<Gateway> {
         let follower = tail.follow("gateway");
         let parts = gateway::Parts {
-            access: Access::new(&self.config.api, &self.config.clerk)?,
+            access: access.clone(),
             db: self.db.clone(),
             clock: self.clock.clone(),
             config: self.config.gateway.clone(),
@@ -236,7 +249,7 @@ impl App {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         };
-        Ok(Gateway::start(parts, follower))
+        Gateway::start(parts, follower)
     }
 }
 

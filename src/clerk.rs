@@ -4,6 +4,7 @@ pub mod api;
 pub mod decode;
 pub mod envelope;
 pub mod fields;
+pub mod keys;
 mod membership;
 pub mod object;
 mod organization;

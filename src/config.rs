@@ -82,8 +82,11 @@ section!(Clerk {
     confirm: Confirm,
     jwt_key: Secret,
     jwks_url: String,
+    #[serde(with = "humantime_serde")] jwks_refresh: Duration,
+    #[serde(with = "humantime_serde")] jwks_keep: Duration,
     issuer: String,
     #[serde(deserialize_with = "load::list")] authorized_parties: Vec<String>,
+    require_azp: bool,
 });
 section!(Database {
     url: Secret,
@@ -192,7 +195,11 @@ section!(Gateway {
     queue: usize,
     max_frame: usize,
     max_topics: usize,
+    max_rate: u32,
+    max_burst: u32,
     max_connections: usize,
+    max_connections_per_user: usize,
+    max_unauthenticated: usize,
     #[serde(with = "humantime_serde")] write_timeout: Duration,
     #[serde(with = "humantime_serde")] ping_every: Duration,
     replays: usize,

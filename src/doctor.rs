@@ -19,6 +19,7 @@ mod postgres;
 mod settings;
 mod sqlite;
 mod stores;
+mod tokens;
 
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     findings.extend(database.findings);
     findings.push(clocks::judge(asked.skew, database.skew, config.receiver.tolerance));
     findings.extend([redis, meili]);
+    let tokens = tokens::check(&config, &asked.findings).await;
     findings.extend(asked.findings);
     let ours = Some(config.clerk.instance_id.trim()).filter(|id| !id.is_empty());
     match &database.ready {
@@ -65,7 +67,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
             findings.extend(TABLES.map(|check| Finding::skip(check, "the tables cannot be read")));
         }
     }
-    findings.extend(settings::access(&config));
+    findings.extend([settings::admin_token(&config), tokens]);
     findings.extend(settings::alerts(&config, clock));
     findings
 }

@@ -2,7 +2,7 @@
 //! change feed, so that any replica serves any client.
 //!
 //! - [`protocol`]: the frames
-//! - [`auth`]: who a client is
+//! - [`enter`] and [`auth`]: who a client is; [`crowd`]: how many there may be of one, and of strangers
 //! - [`rights`]: what it may follow, and what takes that away; [`watch`] and [`losses`] see to it
 //! - [`topics`] and [`names`]: names, and what reaches them
 //! - [`hub`]: who follows what; the hand-over of live rows, in [`round`]s, into each client's [`queue`]
@@ -15,6 +15,8 @@
 
 mod auth;
 mod client;
+mod crowd;
+mod enter;
 mod hub;
 mod losses;
 mod names;
@@ -47,6 +49,7 @@ use tokio_util::{
 
 use crate::{access::Access, clock::Clock, config, db::Db, outbox::tail::Follower, telemetry::metrics};
 
+use crowd::{Crowd, Door};
 use hub::Hub;
 
 pub use rights::takes_place;
@@ -62,6 +65,8 @@ pub struct Gateway {
     epoch: String,
     hub: Arc<Hub>,
     places: Arc<Semaphore>,
+    door: Arc<Door>,
+    crowd: Arc<Crowd>,
     /// Turns to read from the database.
     turns: Arc<Semaphore>,
     clients: AtomicU64,
@@ -106,8 +111,11 @@ impl Gateway {
         tasks.spawn(async move { feeding.run(follower, stop).await });
         let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let turns = Arc::new(Semaphore::new(config.replays.min(Semaphore::MAX_PERMITS)));
+        // However few places there are, half of them are people's.
+        let strangers = config.max_unauthenticated.min(config.max_connections / 2).max(1);
+        let (door, crowd) = (Door::new(strangers), Crowd::new(config.max_connections_per_user));
         let clients = AtomicU64::new(0);
-        Arc::new(Self { access, db, clock, config, epoch, hub, places, turns, clients, shutdown, tasks })
+        Arc::new(Self { access, db, clock, config, epoch, hub, places, door, crowd, turns, clients, shutdown, tasks })
     }
 
     /// Whether a page of this origin may open a websocket.

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
-use crate::access::Caller;
+use crate::access::{AccessError, Caller};
 
 use super::{ApiState, line::Peer, problem::Problem};
 
@@ -47,6 +47,16 @@ async fn service(headers: &HeaderMap, state: &ApiState) -> Result<Caller, Proble
     match caller(headers, state).await? {
         Caller::Person(_) => Err(Problem::forbidden()),
         caller => Ok(caller),
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Database(error) => error.into(),
+            // What is wrong with the keys is logged where they are asked for.
+            AccessError::Keys(_) => Self::not_ready("Session tokens cannot be verified now."),
+        }
     }
 }
 

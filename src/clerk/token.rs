@@ -1,4 +1,5 @@
-//! Session tokens that frontends bring, verified without the network. Pure: a token and a moment in, who it names out.
+//! Session tokens that frontends bring. Pure: a token, a key and a moment in, who it names out. Where keys come from is
+//! [`super::keys`]' business; nothing in a token (`jku`, `jwk`, `x5u`) leads anywhere.
 //!
 //! One key of Clerk's signs tokens of several classes (sessions, JWT templates, machines, OAuth, handshakes). Only a
 //! session's passes: it names a person and a session that can be ended. Whether either has been is not in the token;
@@ -8,13 +9,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::rsa::PublicEncryptingKey;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Duration;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, TokenData, Validation, decode, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, Header, TokenData, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 
 use crate::clock::{Time, from_millis};
+
+use super::keys::Key;
 
 /// Bytes. A session token has to fit into a cookie, which holds 4 KiB.
 const LONGEST: usize = 7 * 1024;
@@ -28,9 +29,6 @@ const SESSION: &str = "cl_B7d4PD111AAA";
 /// The `cat` that some instances put on every class: it says nothing.
 const UNMARKED: &str = "cl_I7d4PD111III";
 
-/// Bits of a key that signatures can be verified with.
-const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-
 /// What a session token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -38,6 +36,8 @@ pub struct Session {
     pub clerk_id: String,
     /// Clerk's id of the session.
     pub session_id: String,
+    /// Clerk's id of whoever acts as the person: support staff who look at what they see, an agent of theirs.
+    pub actor: Option<String>,
     /// When the token ends. The session goes on with the next one.
     pub expires_at: Time,
 }
@@ -54,17 +54,20 @@ pub enum TokenError {
     /// Signed in another way than with RS256.
     #[error("it is not signed with RS256")]
     Algorithm,
-    /// Not signed with the configured key.
-    #[error("clerk.jwt_key did not sign it")]
+    /// Not signed with the instance's key, or with the one of them that it names.
+    #[error("the instance's key did not sign it")]
     Signature,
+    /// Signed with a key that is not among those published.
+    #[error("it names a key that is not published")]
+    UnknownKey,
     /// Of another class: from a template, of a machine, for OAuth.
     #[error("it is a token of another class")]
     Class,
     /// `iss` is not ours.
     #[error("its issuer is not clerk.issuer")]
     Issuer,
-    /// `azp` is not listed.
-    #[error("its authorized party is not in clerk.authorized_parties")]
+    /// `azp` is not listed, or is not there and must be.
+    #[error("its authorized party is not in clerk.authorized_parties, or it has none")]
     Party,
     /// `exp` is past.
     #[error("it has expired")]
@@ -72,6 +75,9 @@ pub enum TokenError {
     /// `nbf` is to come.
     #[error("it is not yet valid")]
     Early,
+    /// `iat` is to come.
+    #[error("it was issued in the future")]
+    Future,
     /// `sub` names no person.
     #[error("its subject is no person")]
     Subject,
@@ -83,28 +89,17 @@ pub enum TokenError {
     Pending,
 }
 
-/// The configuration cannot be used to verify tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Not an RSA public key of a usable size, as PEM.
-    #[error("it is no RSA public key in PEM form")]
-    Malformed,
-    /// No issuer: keys are shared, so that a key alone lets tokens of other origin in.
-    #[error("no issuer is set")]
-    NoIssuer,
-}
-
-/// Verifies session tokens of one instance.
-pub struct Verifier {
-    key: DecodingKey,
+/// What the session tokens of one instance say.
+pub struct Rules {
     validation: Validation,
     issuer: String,
     parties: Vec<String>,
+    require_party: bool,
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verifier({})", self.issuer)
+        write!(f, "Rules({})", self.issuer)
     }
 }
 
@@ -114,46 +109,61 @@ struct Claims {
     iss: String,
     sub: String,
     exp: f64,
+    iat: Option<f64>,
     nbf: Option<f64>,
     sid: Option<String>,
     azp: Option<String>,
     sts: Option<String>,
+    act: Option<Act>,
 }
 
-impl Verifier {
-    /// From a PEM public key (line ends may be written `\n`), the `iss` that tokens must have, and the `azp` that they
-    /// may have (none listed: any).
-    ///
-    /// # Errors
-    /// [`KeyError`].
-    pub fn new(pem: &str, issuer: &str, parties: &[String]) -> Result<Self, KeyError> {
-        let der = spki(pem).ok_or(KeyError::Malformed)?;
-        let parsed = PublicEncryptingKey::from_der(&der).map_err(|_| KeyError::Malformed)?;
-        if !KEY_BITS.contains(&parsed.key_size_bits()) {
-            return Err(KeyError::Malformed);
-        }
+/// Who acts. One whom we cannot read must not be taken for nobody: such a token is malformed.
+#[derive(Deserialize)]
+struct Act {
+    sub: String,
+}
+
+/// The key that a token says it was signed with, read before anything of it is verified; none where it names none. What
+/// could not be a session token whoever signed it is refused here, so that nobody is asked for a key because of it.
+///
+/// # Errors
+/// [`TokenError`].
+pub fn kid(token: &str) -> Result<Option<String>, TokenError> {
+    if token.len() > LONGEST {
+        return Err(TokenError::TooLong);
+    }
+    let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
+    if header.alg != Algorithm::RS256 {
+        return Err(TokenError::Algorithm);
+    }
+    if is_session(&header) { Ok(header.kid) } else { Err(TokenError::Class) }
+}
+
+impl Rules {
+    /// From the `iss` that tokens must have, the `azp` that they may have (none listed: any), and whether they must have
+    /// one. `None` without an issuer: one key signs for several, so that a key alone lets tokens of other origin in.
+    pub fn new(issuer: &str, parties: &[String], require_party: bool) -> Option<Self> {
         let issuer = issuer.trim();
         if issuer.is_empty() {
-            return Err(KeyError::NoIssuer);
+            return None;
         }
         let mut validation = Validation::new(Algorithm::RS256);
         // The claims are judged below: by the moment that is passed in, each with an error of its own.
         validation.required_spec_claims.clear();
         (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-        let key = DecodingKey::from_rsa_der(&der);
-        Ok(Self { key, validation, issuer: issuer.to_owned(), parties: parties.to_vec() })
+        Some(Self { validation, issuer: issuer.to_owned(), parties: parties.to_vec(), require_party })
     }
 
-    /// Whom the token names, if it is a session token that is in force at `now`.
+    /// Whom the token names, if it is a session token, signed with this key, that is in force at `now`.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn verify(&self, token: &str, now: Time) -> Result<Session, TokenError> {
+    pub fn verify(&self, token: &str, key: &Key, now: Time) -> Result<Session, TokenError> {
         if token.len() > LONGEST {
             return Err(TokenError::TooLong);
         }
         let TokenData { header, claims } =
-            decode::<Claims>(token, &self.key, &self.validation).map_err(|error| match error.kind() {
+            decode::<Claims>(token, key.decoding(), &self.validation).map_err(|error| match error.kind() {
                 ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
                 ErrorKind::InvalidSignature => TokenError::Signature,
                 _ => TokenError::Malformed,
@@ -164,8 +174,7 @@ impl Verifier {
         if claims.iss != self.issuer {
             return Err(TokenError::Issuer);
         }
-        // Absent where no page asked for the token: native apps, navigations.
-        if claims.azp.is_some_and(|party| !self.parties.is_empty() && !self.parties.contains(&party)) {
+        if !self.admits(claims.azp.as_ref()) {
             return Err(TokenError::Party);
         }
         let expires_at = moment(claims.exp)?;
@@ -177,6 +186,11 @@ impl Verifier {
         {
             return Err(TokenError::Early);
         }
+        if let Some(issued) = claims.iat
+            && later(now, LEEWAY) < moment(issued)?
+        {
+            return Err(TokenError::Future);
+        }
         if !claims.sub.strip_prefix("user_").is_some_and(is_plain) {
             return Err(TokenError::Subject);
         }
@@ -184,7 +198,20 @@ impl Verifier {
         if claims.sts.as_deref() == Some("pending") {
             return Err(TokenError::Pending);
         }
-        Ok(Session { clerk_id: claims.sub, session_id, expires_at })
+        let actor = claims.act.map(|act| act.sub);
+        if actor.as_deref().is_some_and(|actor| !is_plain(actor)) {
+            return Err(TokenError::Malformed);
+        }
+        Ok(Session { clerk_id: claims.sub, session_id, actor, expires_at })
+    }
+
+    /// Whether a token of this party passes. There is none where no page asked for the token: in native apps, at
+    /// navigations, which is why it need not be there.
+    fn admits(&self, party: Option<&String>) -> bool {
+        match party {
+            Some(party) => self.parties.is_empty() || self.parties.contains(party),
+            None => !self.require_party,
+        }
     }
 }
 
@@ -211,12 +238,4 @@ fn moment(seconds: f64) -> Result<Time, TokenError> {
 
 fn later(time: Time, by: Duration) -> Time {
     time.checked_add_signed(by).unwrap_or(Time::MAX_UTC)
-}
-
-/// The key within a PEM. Environments fold its lines in several ways; the key is the same.
-fn spki(pem: &str) -> Option<Vec<u8>> {
-    let pem = pem.replace("\\r", "").replace("\\n", "\n");
-    let pem = pem.trim().strip_prefix("-----BEGIN PUBLIC KEY-----")?;
-    let body: String = pem.strip_suffix("-----END PUBLIC KEY-----")?.split_whitespace().collect();
-    STANDARD.decode(body).ok()
 }

@@ -107,6 +107,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ("relay.batch", config.relay.batch),
         ("tail.batch", config.tail.batch),
         ("database.max_connections", config.database.max_connections),
+        ("gateway.max_rate", config.gateway.max_rate),
+        ("gateway.max_burst", config.gateway.max_burst),
     ] {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
@@ -133,10 +135,18 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ("gateway.queue", gateway.queue),
         ("gateway.max_frame", gateway.max_frame),
         ("gateway.replays", gateway.replays),
+        ("gateway.max_connections_per_user", gateway.max_connections_per_user),
+        ("gateway.max_unauthenticated", gateway.max_unauthenticated),
     ] {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
+    }
+    if config.clerk.jwks_refresh.is_zero() {
+        return key("clerk.jwks_refresh", "is no time", "Use a duration such as 5m.");
+    }
+    if config.clerk.jwks_keep < config.clerk.jwks_refresh {
+        return key("clerk.jwks_keep", "is shorter than clerk.jwks_refresh", "Use a longer duration, such as 24h.");
     }
     if gateway.ping_every.is_zero() {
         return key("gateway.ping_every", "is no time", "Use a duration such as 30s.");

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    access::Access,
     backends::mailer::{MailError, Mailer},
     clerk::signature::{SecretError, Verifier},
     clock::Clock,
-    config::{self, Config, ConfigError},
+    config::{self, Config},
     sinks::chat::ChatSink,
 };
 
@@ -41,35 +40,16 @@ pub(super) fn signing_secret(config: &config::Clerk) -> Vec<Finding> {
     vec![Finding::ok(SECRET, if n == 1 { "well formed".to_owned() } else { format!("{n}, all well formed") })]
 }
 
-/// Who may ask: tokens of admins and services, and what verifies those of people.
-pub(super) fn access(config: &Config) -> Vec<Finding> {
-    let admin = match config.api.admin_token.is_empty() {
+/// Whether anybody may use the admin's routes.
+pub(super) fn admin_token(config: &Config) -> Finding {
+    match config.api.admin_token.is_empty() {
         true => Finding::note(
             "admin-token",
             "none: nobody can use /v1/admin",
             "Set CLERK_SYNC_ADMIN_TOKEN=$(openssl rand -hex 32), if somebody should",
         ),
         false => Finding::ok("admin-token", "set"),
-    };
-    let people = match Access::new(&config.api, &config.clerk) {
-        Err(ConfigError::Key { key, problem, remedy }) => {
-            let check = if key.starts_with("api.") { "api-tokens" } else { "session-tokens" };
-            Finding::fail(check, format!("{key}: {problem}; `serve` does not start"), remedy)
-        }
-        Err(error @ ConfigError::Invalid(_)) => Finding::fail("access", error.to_string(), "Correct the key"),
-        Ok(_) if !config.clerk.jwt_key.is_empty() => Finding::ok("session-tokens", "verified with clerk.jwt_key"),
-        Ok(_) if !config.clerk.jwks_url.is_empty() => Finding::warn(
-            "session-tokens",
-            "clerk.jwks_url is set, but not read yet: no frontend can come in",
-            "Set CLERK_JWT_KEY to the PEM public key of Clerk's dashboard (API keys), and CLERK_ISSUER",
-        ),
-        Ok(_) => Finding::note(
-            "session-tokens",
-            "no clerk.jwt_key: no frontend can come in",
-            "Set CLERK_JWT_KEY to the PEM public key of Clerk's dashboard (API keys), and CLERK_ISSUER, if frontends should",
-        ),
-    };
-    vec![admin, people]
+    }
 }
 
 /// Whether anybody hears of an alert.

@@ -9,7 +9,7 @@ use crate::{
         Access, Caller,
         person::{self, Person},
     },
-    clerk::token::Session,
+    clerk::{keys::NoKeys, token::Session},
     clock::Time,
 };
 
@@ -36,52 +36,65 @@ pub(super) enum Claim {
 pub(super) struct Named<'a> {
     pub(super) id: Option<String>,
     pub(super) clerk_id: &'a str,
+    /// Who acts as them, by Clerk's id; mostly nobody.
+    pub(super) actor: Option<&'a str>,
 }
 
 /// Who holds this token; `None` refuses it. API tokens belong to services, which follow `/v1/changes` instead. A token
 /// that lives on only by the leeway between clocks is refused: its connection would end at once.
-pub(super) fn claim(access: &Access, token: &str, now: Time) -> Option<Claim> {
-    match access.identify(token) {
+///
+/// # Errors
+/// Where session tokens cannot be verified now.
+pub(super) async fn claim(access: &Access, token: &str, now: Time) -> Result<Option<Claim>, NoKeys> {
+    Ok(match access.identify(token) {
         Some(Caller::Admin) => Some(Claim::Admin),
         Some(_) => None,
-        None => access.session(token, now).filter(|session| session.expires_at > now).map(Claim::Session),
-    }
+        None => {
+            let session = access.session(token, now).await?;
+            session.filter(|session| session.expires_at > now).map(Claim::Session)
+        }
+    })
 }
 
 impl Identity {
     /// The person it is, if it is one.
     pub(super) fn named(&self) -> Option<Named<'_>> {
         let Self::Person(person) = self else { return None };
-        Some(Named { id: person.id.map(|id| id.to_string()), clerk_id: &person.session.clerk_id })
+        let session = &person.session;
+        let id = person.id.map(|id| id.to_string());
+        Some(Named { id, clerk_id: &session.clerk_id, actor: session.actor.as_deref() })
     }
 
-    /// Whether a claim is of the same: whoever renews a token stays who they are, and in the same session.
+    /// Whether a claim is of the same: whoever renews a token stays who they are, in the same session, and it is the same
+    /// who acts.
     pub(super) fn is(&self, claim: &Claim) -> bool {
         match (self, claim) {
             (Self::Admin, Claim::Admin) => true,
             (Self::Person(Person { session, .. }), Claim::Session(next)) => {
-                (&session.clerk_id, &session.session_id) == (&next.clerk_id, &next.session_id)
+                (&session.clerk_id, &session.session_id, &session.actor)
+                    == (&next.clerk_id, &next.session_id, &next.actor)
             }
             _ => false,
         }
     }
 }
 
-/// Who holds this token, whom `member` is from now on.
+/// Who a token's claim is, whom `member` is from now on.
 ///
 /// # Errors
-/// How the connection ends, if it is nobody's or the database does not answer.
-pub(super) async fn authenticate(gateway: &Gateway, member: &mut Member, token: &str) -> Result<Identity, End> {
-    let session = match claim(&gateway.access, token, gateway.clock.now()) {
-        Some(Claim::Admin) => return Ok(Identity::Admin),
-        Some(Claim::Session(session)) => session,
-        None => return Err(End::Unauthenticated),
-    };
+/// How the connection ends, if they may not be here or the database does not answer.
+pub(super) async fn authenticate(gateway: &Gateway, member: &mut Member, claim: Claim) -> Result<Identity, End> {
+    let Claim::Session(session) = claim else { return Ok(Identity::Admin) };
     // Watched before the database is asked: what is taken from them meanwhile is noted.
     let word = watched_as(&session.clerk_id).into();
     let watch = member.watch_person(&session.clerk_id, &session.session_id, word);
     match judge(gateway, &watch, session).await {
-        Ok(person) => person.map(Identity::Person).ok_or(End::Unauthenticated),
+        Ok(Some(person)) => {
+            let presence = gateway.crowd.enter(&person.session.clerk_id).ok_or(End::Crowd)?;
+            member.is_present(presence);
+            Ok(Identity::Person(person))
+        }
+        Ok(None) => Err(End::Unauthenticated),
         Err(error) => {
             tracing::warn!(error = %crate::db::Quiet(&error), "a client cannot be let in: the database");
             Err(End::NotReady)

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    crowd::Presence,
     hub::{Frame, Hub, Joined},
     protocol::End,
     queue::Queue,
@@ -164,11 +165,17 @@ pub(super) struct Member {
     topics: BTreeSet<Arc<str>>,
     watch: Option<Arc<Watch>>,
     watched: BTreeSet<Arc<str>>,
+    presence: Option<Presence>,
 }
 
 impl Member {
     pub(super) fn new(hub: Arc<Hub>, client: Arc<Client>) -> Self {
-        Self { hub, client, topics: BTreeSet::new(), watch: None, watched: BTreeSet::new() }
+        Self { hub, client, topics: BTreeSet::new(), watch: None, watched: BTreeSet::new(), presence: None }
+    }
+
+    /// From here on it is one of its person's connections.
+    pub(super) fn is_present(&mut self, presence: Presence) {
+        self.presence = Some(presence);
     }
 
     pub(super) fn client(&self) -> &Arc<Client> {

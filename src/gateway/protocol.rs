@@ -98,7 +98,9 @@ pub(super) enum End {
     RateLimited,
     /// No valid token, or none in time; or the person or their session is not welcome any more.
     Unauthenticated,
-    /// Who it is cannot be asked of the database now.
+    /// The person has too many connections already.
+    Crowd,
+    /// Who it is cannot be said now: the database does not answer, or the keys of tokens are not known.
     NotReady,
     /// Its queue is full, or it takes nothing.
     Slow,
@@ -116,6 +118,7 @@ impl End {
             Self::BadMessage => Some((4400, "bad_message")),
             Self::RateLimited => Some((4400, "rate_limited")),
             Self::Unauthenticated => Some((4401, "unauthenticated")),
+            Self::Crowd => Some((4403, "too_many_connections")),
             Self::NotReady => Some((1001, "not_ready")),
             Self::Slow => Some((4408, "too_slow")),
             Self::Idle => Some((4408, "idle")),

@@ -2,28 +2,27 @@
 
 use tokio::time::Instant;
 
-/// Frames a second, over time.
-const STEADY: f64 = 50.0;
-
-/// Frames at once.
-const BURST: f64 = 100.0;
-
 /// One client's bucket.
 #[derive(Debug)]
 pub(super) struct Rate {
+    /// Frames a second, over time.
+    steady: f64,
+    /// Frames at once.
+    burst: f64,
     left: f64,
     at: Instant,
 }
 
 impl Rate {
     /// A full bucket.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: BURST, at: now }
+    pub(super) fn new(steady: u32, burst: u32, now: Instant) -> Self {
+        let (steady, burst) = (f64::from(steady), f64::from(burst));
+        Self { steady, burst, left: burst, at: now }
     }
 
     /// Whether one more frame is allowed; if so it is counted.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
-        self.left = BURST.min(self.left + STEADY * now.duration_since(self.at).as_secs_f64());
+        self.left = self.burst.min(self.left + self.steady * now.duration_since(self.at).as_secs_f64());
         self.at = now;
         let allowed = self.left >= 1.0;
         if allowed {
@@ -42,8 +41,13 @@ mod tests {
     #[test]
     fn a_burst_then_a_steady_rate() {
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = Rate::new(50, 100, start);
         assert_eq!((0..150).filter(|_| rate.allows(start)).count(), 100);
         assert_eq!((0..150).filter(|_| rate.allows(start + Duration::from_secs(1))).count(), 50);
+        assert_eq!((0..500).filter(|_| rate.allows(start + Duration::from_secs(3600))).count(), 100);
+        // Little by little is as much as at once.
+        let mut rate = Rate::new(50, 100, start);
+        let asked = (0..10_000_u32).filter(|n| rate.allows(start + Duration::from_millis(1) * *n)).count();
+        assert_eq!(asked, 100 + 499);
     }
 }

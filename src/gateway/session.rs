@@ -1,8 +1,5 @@
-//! One client from its first frame to its last: authentication, then one loop over what it says, what comes live and
-//! what it has missed.
-//!
-//! Before it is authenticated a client has no seat and no frame longer than a token needs; the database is asked about
-//! it only once its token is verified.
+//! One client from its first frame to its last: authentication ([`super::enter`]), then one loop over what it says,
+//! what comes live and what it has missed.
 
 use std::{
     future::poll_fn,
@@ -13,7 +10,7 @@ use std::{
 };
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::telemetry::metrics;
 
@@ -21,6 +18,7 @@ use super::{
     Gateway, Place,
     auth::{self, Claim, Identity},
     client::{Client, Live, Member, What},
+    enter::enter,
     others::Others,
     protocol::{End, Said, Told},
     rate::Rate,
@@ -28,9 +26,6 @@ use super::{
     subscription::{Replay, Subscription},
     wire::Wire,
 };
-
-/// Bytes of a frame before authentication: a token and a little around it.
-const FIRST_FRAME: usize = 8 * 1024;
 
 /// Frames that share one write.
 const BATCH: usize = 64;
@@ -66,19 +61,11 @@ enum Step {
 /// Serves a client until it ends, and tells it why. `place` is kept until then.
 pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) {
     let client = Client::new(place.number, gateway.config.queue, gateway.hub.round().clone());
-    let shutdown = gateway.shutdown.clone();
-    let mut wire = Wire::new(socket, client.clone(), gateway.config.write_timeout, shutdown.clone());
-    let mut rate = Rate::new(Instant::now());
-    let mut member = Member::new(gateway.hub.clone(), client);
-    let first = tokio::select! {
-        first = timeout(gateway.config.auth_timeout, first(&gateway, &mut wire, &mut rate, &mut member)) => first,
-        () = shutdown.cancelled() => Ok(Err(End::Shutdown)),
-    };
-    let identity = match first {
-        Ok(Ok(identity)) => identity,
-        Ok(Err(end)) => return wire.close(end).await,
-        Err(_) => return wire.close(End::Unauthenticated).await,
-    };
+    let config = &gateway.config;
+    let wire = Wire::new(socket, client.clone(), config.write_timeout, gateway.shutdown.clone());
+    let rate = Rate::new(config.max_rate, config.max_burst, Instant::now());
+    let member = Member::new(gateway.hub.clone(), client);
+    let Some((identity, wire, rate, member)) = enter(&gateway, place.number, wire, rate, member).await else { return };
     let mut session = Session {
         gateway,
         identity,
@@ -100,27 +87,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
     drop(place);
 }
 
-/// Waits for the frame that says who this is.
-async fn first(gateway: &Gateway, wire: &mut Wire, rate: &mut Rate, member: &mut Member) -> Result<Identity, End> {
-    loop {
-        let message = wire.recv().await?;
-        if !rate.allows(Instant::now()) {
-            return Err(End::RateLimited);
-        }
-        let text = match message {
-            Message::Text(text) if text.len() <= FIRST_FRAME => text,
-            Message::Text(_) | Message::Binary(_) => return Err(End::BadMessage),
-            Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Close(_) => return Err(End::Gone),
-        };
-        return match parse(&text)? {
-            Said::Auth { token } => auth::authenticate(gateway, member, &token).await,
-            Said::Subscribe { .. } | Said::Unsubscribe { .. } | Said::Ping => Err(End::Unauthenticated),
-        };
-    }
-}
-
-fn parse(text: &Utf8Bytes) -> Result<Said, End> {
+pub(super) fn parse(text: &Utf8Bytes) -> Result<Said, End> {
     serde_json::from_str(text).map_err(|_| End::BadMessage)
 }
 
@@ -246,7 +213,13 @@ impl Session {
     /// Takes a new token. Whoever brings one stays who they are.
     async fn renew(&mut self, token: &str) -> Result<(), End> {
         let gateway = self.gateway.clone();
-        let claim = auth::claim(&gateway.access, token, gateway.clock.now());
+        let client = self.member.client().clone();
+        let claim = tokio::select! {
+            claim = auth::claim(&gateway.access, token, gateway.clock.now()) => claim,
+            // Keys may have to be asked for: whose place is taken meanwhile does not stay because of it.
+            end = client.ended() => return Err(self.leave(end).await),
+        };
+        let Ok(claim) = claim else { return self.tell(Told::error("not_ready")).await };
         let claim = claim.filter(|claim| self.identity.is(claim)).ok_or(End::Unauthenticated)?;
         if let (Claim::Session(session), Some(watch)) = (claim, self.member.watched()) {
             match auth::judge(&gateway, watch, session).await {

@@ -83,9 +83,19 @@ pub const SINKS: [&str; 6] =
 /// What changes come to without a cursor.
 const OTHER_ENDS: [&str; 2] = ["database", "websocket"];
 const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "refused", "failed"];
-const WS_REASONS: [&str; 8] =
-    ["too_slow", "idle", "bad_message", "rate_limited", "unauthenticated", "forbidden", "not_ready", "going_away"];
-const ENDPOINTS: [&str; 4] = ["users", "organizations", "memberships", "instance"];
+const WS_REASONS: [&str; 10] = [
+    "too_slow",
+    "idle",
+    "bad_message",
+    "rate_limited",
+    "unauthenticated",
+    "forbidden",
+    "too_many_connections",
+    "crowded_out",
+    "not_ready",
+    "going_away",
+];
+const ENDPOINTS: [&str; 5] = ["users", "organizations", "memberships", "instance", "jwks"];
 const STATUSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "failed"];
 const DRIFTS: [&str; 4] = ["missing", "stale", "extra", "conflicting"];
 

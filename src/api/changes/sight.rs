@@ -119,6 +119,7 @@ mod tests {
         let session = Session {
             clerk_id: "user_1".into(),
             session_id: "sess_1".into(),
+            actor: None,
             expires_at: clock::from_millis(0).unwrap(),
         };
         Sight::own(&Person { session, id, seen })

@@ -24,6 +24,7 @@ async fn a_setting_that_is_wrong_is_the_one_that_is_named() {
     let url = world.app.config.database.url.expose().to_owned();
     let second = format!("{SECRET},whsec_t0psecret not base64");
     let secret = "CLERK_WEBHOOK_SIGNING_SECRET";
+    let issuer = ("CLERK_ISSUER", "https://clerk.tests.example");
     for (environment, check, remedy) in [
         (vec![(secret, "")], "signing-secret", secret),
         (vec![(secret, "whsec_t0psecret not base64")], "signing-secret", secret),
@@ -38,6 +39,10 @@ async fn a_setting_that_is_wrong_is_the_one_that_is_named() {
         (vec![("CLERK_SYNC__CLERK__CONFIRM", "required")], "api-key", "CLERK_SECRET_KEY"),
         (vec![("CLERK_SYNC_API_TOKENS", "reader:all:t0psecret")], "api-tokens", "CLERK_SYNC_API_TOKENS"),
         (vec![("CLERK_JWT_KEY", "t0psecret")], "session-tokens", "CLERK_JWT_KEY"),
+        (vec![("CLERK_JWKS_URL", "t0psecret"), issuer], "session-tokens", "CLERK_JWKS_URL"),
+        (vec![("CLERK_JWKS_URL", "http://h.example/t0psecret"), issuer], "session-tokens", "CLERK_JWKS_URL"),
+        (vec![("CLERK_JWKS_URL", "http://127.0.0.1:1/t0psecret")], "session-tokens", "CLERK_ISSUER"),
+        (vec![("CLERK_JWKS_URL", "http://127.0.0.1:1/t0psecret"), issuer], "session-tokens", "CLERK_JWKS_URL"),
         (vec![("CLERK_SYNC__ALERTS__MAIL_TO", "t0psecret")], "alerts", "MAIL_TO"),
         (vec![("CLERK_SYNC__ALERTS__WEBHOOK_URL", "http://h.example/t0psecret")], "alerts", "WEBHOOK_URL"),
     ] {

@@ -163,7 +163,8 @@ async fn other_origins_are_refused() {
 
 #[tokio::test]
 async fn no_more_clients_than_there_are_places() {
-    let server = Server::start(&[("gateway.max_connections", "2")]).await;
+    let server = Server::start(&[("gateway.max_connections", "4")]).await;
+    let _admins = (server.admin().await, server.admin().await);
     let (_first, mut second) = (server.stranger().await, server.stranger().await);
     assert_eq!(refusal(&server, &[]).await, (503, json!("not_ready")));
     second.say(json!({"type": "ping"})).await;

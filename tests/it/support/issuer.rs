@@ -15,6 +15,8 @@ use base64::{
 use clerk_sync::clock::Clock;
 use serde_json::{Value, json};
 
+/// The name of the key of the instance that servers under test trust.
+pub(crate) const KID: &str = "ins_tests";
 pub(crate) const ISSUER: &str = "https://clerk.tests.example";
 pub(crate) const PARTY: &str = "https://app.tests.example";
 
@@ -38,7 +40,7 @@ pub(crate) fn claims(user: &str, session: &str, changes: Value) -> Value {
 
 /// The header of a session token of today, likewise.
 pub(crate) fn header(changes: Value) -> Value {
-    over(json!({"alg": "RS256", "cat": "cl_B7d4PD111AAA", "kid": "ins_tests", "typ": "JWT"}), changes)
+    over(json!({"alg": "RS256", "cat": "cl_B7d4PD111AAA", "kid": KID, "typ": "JWT"}), changes)
 }
 
 fn over(mut object: Value, changes: Value) -> Value {
@@ -51,8 +53,12 @@ fn over(mut object: Value, changes: Value) -> Value {
 
 /// The part of a token that is signed.
 pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}", part(header), part(claims))
+    written(&header.to_string(), &claims.to_string())
+}
+
+/// The same of texts, which need not be JSON.
+pub(crate) fn written(header: &str, claims: &str) -> String {
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
 }
 
 /// A token with this signature.
@@ -83,6 +89,26 @@ impl Issuer {
         pem(&STANDARD.encode(self.der()))
     }
 
+    /// The public modulus.
+    pub(crate) fn modulus(&self) -> Vec<u8> {
+        // In the DER of a key of 2048 bits it stands after 33 bytes and before the 5 of the exponent 65537.
+        let der = self.der();
+        assert_eq!((der.len(), &der[289..]), (294, &[2, 3, 1, 0, 1][..]));
+        der[33..289].to_vec()
+    }
+
+    /// The public key as Clerk publishes it, under this name.
+    pub(crate) fn jwk(&self, kid: &str) -> Value {
+        let n = URL_SAFE_NO_PAD.encode(self.modulus());
+        json!({"use": "sig", "kty": "RSA", "kid": kid, "alg": "RS256", "n": n, "e": "AQAB"})
+    }
+
+    /// A token of texts.
+    pub(crate) fn signed(&self, header: &str, claims: &str) -> String {
+        let message = written(header, claims);
+        sealed(&message, &self.sign(&message, &RSA_PKCS1_SHA256))
+    }
+
     /// The signature of a message, in some way.
     pub(crate) fn sign(&self, message: &str, how: &'static dyn RsaEncoding) -> Vec<u8> {
         let mut signature = vec![0; self.0.public_modulus_len()];
@@ -92,8 +118,7 @@ impl Issuer {
 
     /// A token.
     pub(crate) fn token(&self, header: &Value, claims: &Value) -> String {
-        let message = unsigned(header, claims);
-        sealed(&message, &self.sign(&message, &RSA_PKCS1_SHA256))
+        self.signed(&header.to_string(), &claims.to_string())
     }
 
     /// A session token with these changes of its claims.

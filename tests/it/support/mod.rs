@@ -5,6 +5,7 @@ pub(crate) mod clerk;
 pub(crate) mod dump;
 pub(crate) mod history;
 pub(crate) mod issuer;
+pub(crate) mod keys;
 pub(crate) mod meili;
 pub(crate) mod organizations;
 pub(crate) mod people;

@@ -13,13 +13,16 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    issuer::{ISSUER, Issuer, PARTY},
+    issuer::{ISSUER, Issuer, KID, PARTY},
+    keys::{Double, Way},
     server::{ADMIN, Server, person},
     ws::{Client, Heard},
 };
 
 pub(super) struct Bed {
     pub(super) server: Server,
+    /// Where the issuer's keys are published, if that is where they come from.
+    pub(super) published: Option<std::rc::Rc<Double>>,
     /// Nothing is delivered twice under one id.
     deliveries: std::cell::Cell<u32>,
     /// Whether rows are written as by a replica whose wake-ups are lost.
@@ -51,8 +54,25 @@ impl Bed {
         Server::start_all(&keys).await.into_iter().map(Self::of).collect()
     }
 
+    /// The same with the keys where they are published.
+    pub(super) async fn each_published(more: &[(&str, &str)]) -> Vec<Self> {
+        let double = Double::start(Way::Keys(vec![Issuer::ours().jwk(KID)])).await;
+        let mut beds = Vec::new();
+        for server in Server::start_all(&[published(&double.url).as_slice(), more].concat()).await {
+            beds.push(Self::of(server));
+        }
+        let double = std::rc::Rc::new(double);
+        beds.iter_mut().for_each(|bed| bed.published = Some(double.clone()));
+        beds
+    }
+
     pub(super) fn of(server: Server) -> Self {
-        Self { server, deliveries: Default::default(), quiet: Default::default() }
+        Self { server, published: None, deliveries: Default::default(), quiet: Default::default() }
+    }
+
+    /// Which database, and where the keys come from.
+    pub(super) fn name(&self) -> String {
+        format!("{}, {}", self.server.name, if self.published.is_some() { "published keys" } else { "one key" })
     }
 
     /// From here on the change feed grows without anybody being woken for it. Answers once that shows: a change was
@@ -301,6 +321,11 @@ pub(super) fn keys(pem: &str) -> [(&str, &str); 3] {
     [("clerk.jwt_key", pem), ("clerk.issuer", ISSUER), ("clerk.authorized_parties", PARTY)]
 }
 
+/// The same, by where its keys are published.
+pub(super) fn published(url: &str) -> [(&str, &str); 3] {
+    [("clerk.jwks_url", url), ("clerk.issuer", ISSUER), ("clerk.authorized_parties", PARTY)]
+}
+
 /// The frames up to the close, which must be 4401 and come soon.
 pub(super) async fn is_closed(client: &mut Client, what: &str) -> Vec<Value> {
     let since = Instant::now();
@@ -312,10 +337,28 @@ pub(super) async fn is_closed(client: &mut Client, what: &str) -> Vec<Value> {
 
 /// That somebody is refused at the door.
 pub(super) async fn is_refused(bed: &Bed, token: &str, what: &str) {
-    bed.server.get("/v1/users/me", token).await.is_problem(401, "unauthenticated", what);
+    let answer = bed.server.get("/v1/users/me", token).await;
+    answer.is_problem(401, "unauthenticated", what);
+    // Nothing of what was brought comes back, nor anything of whom it is about.
+    let parts = token.split('.').filter(|part| part.len() > 20);
+    assert!(
+        !parts.chain(["user_ada", "Quill", "sess_"]).any(|part| answer.text.contains(part)),
+        "{what}: {}",
+        answer.text
+    );
     let mut client = bed.stranger().await;
     client.say(json!({"type": "auth", "token": token})).await;
-    assert_eq!(client.hear().await, Heard::Closed(4401), "{}: {what}", bed.server.name);
+    assert_eq!(client.hear().await, Heard::Closed(4401), "{}: {what}", bed.name());
+}
+
+/// That the server says that it cannot say, at both doors, and turns nobody away for good.
+pub(super) async fn is_not_ready(bed: &Bed, token: &str, what: &str) {
+    let answer = bed.server.get("/v1/users/me", token).await;
+    answer.is_problem(503, "not_ready", what);
+    assert!(!answer.header("retry-after").is_empty(), "{what}");
+    let mut client = bed.stranger().await;
+    client.say(json!({"type": "auth", "token": token})).await;
+    assert_eq!(client.closed().await, (vec![json!({"type": "error", "code": "not_ready"})], 1001), "{what}");
 }
 
 /// That a topic is taken away soon, before anything else comes.

@@ -65,7 +65,7 @@ async fn an_ended_session_is_refused_and_others_of_the_person_are_not() {
 async fn who_is_not_known_yet_is_welcome_unless_the_session_ended_or_they_were_deleted() {
     for bed in Bed::each(&[]).await {
         let welcome = bed.stranger().await.auth(&bed.token("ada")).await;
-        assert_eq!(welcome["user"], json!({"id": Value::Null, "clerk_id": "user_ada"}));
+        assert_eq!(welcome["user"], json!({"id": Value::Null, "clerk_id": "user_ada", "actor": null}));
         bed.revoke("ada", "sess_ada").await;
         is_refused(&bed, &bed.token("ada"), "ended").await;
         bed.deliver(&deletion("user_eve")).await;
