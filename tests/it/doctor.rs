@@ -3,5 +3,6 @@
 
 mod bed;
 mod broken;
+mod tokens;
 mod told;
 mod well;

@@ -3,11 +3,13 @@
 mod bed;
 mod doors;
 mod http;
+mod keys;
 mod live;
 mod losses;
 mod orgs;
 mod own;
 mod profiles;
+mod published;
 mod real;
 mod standing;
 mod streams;
