@@ -5,8 +5,9 @@
 //! - [`enter`] and [`auth`]: who a client is; [`crowd`]: how many there may be of one, and of strangers
 //! - [`rights`]: what it may follow, and what takes that away; [`watch`] and [`losses`] see to it
 //! - [`topics`] and [`names`]: names, and what reaches them
-//! - [`hub`]: who follows what; the hand-over of live rows, in [`round`]s, into each client's [`queue`]
-//! - [`session`]: one client; [`subscribe`](mod@subscribe), [`resume`] and [`subscription`] are its parts
+//! - [`hub`]: who follows what; the hand-over of live rows, in [`round`]s, into each client's [`queue`]; [`patience`] with
+//!   those whose queues are full
+//! - [`session`]: one client, looking at its queue and, when they call, at [`others`]; [`subscribe`](mod@subscribe), [`resume`] and [`subscription`] are its parts
 //! - [`wire`]: its socket
 //!
 //! Invariants: each row reaches a subscription once, in seq order, whether live or replayed. Memory is bounded for
@@ -22,6 +23,7 @@ mod losses;
 mod names;
 mod notices;
 mod others;
+mod patience;
 pub mod protocol;
 mod queue;
 mod rate;

@@ -171,7 +171,7 @@ export function connect(options) {
   function lost(code, text) {
     const why = /^[a-z_]{1,40}$/.test(text) ? text : CLOSED[code] || 'lost';
     if (code === 4400 && why !== 'rate_limited') report(failure('the server and clerk-sync.js are not of one version (4400)'));
-    else if (code !== 4403) return retry(why);
+    else if (code !== 4403 || why === 'too_many_connections') return retry(why);
     end('refused', why);
   }
 

@@ -87,6 +87,7 @@ test('each close has its answer', async (b) => {
     [4408, 'too_slow', 'waiting too_slow'],
     [4408, '', 'waiting too_slow'],
     [4403, '', 'refused forbidden'],
+    [4403, 'too_many_connections', 'waiting too_many_connections'],
     [4400, 'bad_message', 'refused bad_message'],
   ];
   for (const [code, text, expected] of cases) {
