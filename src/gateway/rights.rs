@@ -162,22 +162,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::clock;
 
     fn entry(event: &str, subject: &str, routing: Value, payload: Value) -> Entry {
-        Entry {
-            seq: 1,
-            event: event.into(),
-            topic: "users".into(),
-            subject: subject.into(),
-            routing: routing.into(),
-            payload: payload.into(),
-            changed: json!([]).into(),
-            effects: "all".into(),
-            correlation_id: None,
-            occurred_at: None,
-            created_at: clock::from_millis(0).unwrap(),
-        }
+        Entry::of(1, event, "users", subject, routing, payload)
     }
 
     #[test]

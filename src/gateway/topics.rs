@@ -114,22 +114,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clock;
 
     fn entry(topic: &str, subject: &str, routing: serde_json::Value) -> Entry {
-        Entry {
-            seq: 1,
-            event: "user.updated".into(),
-            topic: topic.into(),
-            subject: subject.into(),
-            routing: routing.into(),
-            payload: json!({}).into(),
-            changed: json!([]).into(),
-            effects: "all".into(),
-            correlation_id: None,
-            occurred_at: None,
-            created_at: clock::from_millis(0).unwrap(),
-        }
+        Entry::of(1, "user.updated", topic, subject, routing, json!({}))
     }
 
     #[test]

@@ -162,6 +162,26 @@ impl Entry {
     }
 }
 
+#[cfg(test)]
+impl Entry {
+    /// A row for tests of who gets what.
+    pub(crate) fn of(seq: i64, event: &str, topic: &str, subject: &str, routing: Value, payload: Value) -> Self {
+        Self {
+            seq,
+            event: event.into(),
+            topic: topic.into(),
+            subject: subject.into(),
+            routing: routing.into(),
+            payload: payload.into(),
+            changed: json!([]).into(),
+            effects: "all".into(),
+            correlation_id: None,
+            occurred_at: None,
+            created_at: crate::clock::from_millis(0).unwrap(),
+        }
+    }
+}
+
 /// What members of an organisation see of each other: a member's own role beside the person, who may stand in `user`.
 fn public_profile(object: &Map<String, Value>) -> Map<String, Value> {
     let person = object.get("user").and_then(Value::as_object).unwrap_or(object);

@@ -18,3 +18,4 @@ mod standing;
 mod strangers;
 mod streams;
 mod verify;
+mod wrong;

@@ -126,19 +126,7 @@ mod tests {
     }
 
     fn entry(event: &str, topic: &str, subject: &str, routing: Value, payload: Value) -> Entry {
-        Entry {
-            seq: 8,
-            event: event.into(),
-            topic: topic.into(),
-            subject: subject.into(),
-            routing: routing.into(),
-            payload: payload.into(),
-            changed: json!([]).into(),
-            effects: "all".into(),
-            correlation_id: None,
-            occurred_at: None,
-            created_at: clock::from_millis(0).unwrap(),
-        }
+        Entry::of(8, event, topic, subject, routing, payload)
     }
 
     #[test]

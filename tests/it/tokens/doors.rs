@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::{Bed, is_not_ready, is_refused},
-    verify::{right, unpublished, wrong},
+    wrong::{right, unpublished, wrong},
 };
 use crate::support::{
     issuer::{ISSUER, Issuer, claims, header, now},

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     bed::published,
-    verify::{right, unpublished, wrong},
+    wrong::{right, unpublished, wrong},
 };
 use crate::support::{
     issuer::{Issuer, KID},
