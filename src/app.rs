@@ -22,7 +22,7 @@ use crate::{
     db::{self, Db},
     domain::Policy,
     gateway::{self, Gateway},
-    inbox::receive,
+    inbox::{receive, rescan::rescan},
     meta::Meta,
     outbox::tail::Tail,
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
@@ -92,6 +92,10 @@ impl App {
             .context("database.url: the database cannot be reached (set DATABASE_URL)")?;
         if migrate {
             db::migrate(&db).await.context("the tables cannot be brought up to date")?;
+            let rescanned = rescan(&db, clock.now()).await.context("stored deliveries cannot be read again")?;
+            if rescanned > 0 {
+                tracing::info!(rescanned, "deliveries that an earlier version could not read are due again");
+            }
         } else if let [first, ..] = db::pending_migrations(&db).await?.as_slice() {
             bail!(
                 "migrations are pending, the first is {first}: run `clerk-sync migrate up`, or start without --no-migrate"

@@ -3,11 +3,11 @@
 
 use entity::audit_log::Model;
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::{Value, json};
 
 use crate::{
     clock::{Time, rfc3339},
     db::{Db, Stmt},
+    json::{Value, json},
 };
 
 /// Up to `limit` entries below `before` (or from the latest on), the latest first, about everything or one subject; and
@@ -36,7 +36,7 @@ pub async fn page(
 /// An entry by the names of its columns.
 pub fn object(row: &Model) -> Value {
     json!({
-        "seq": row.seq, "actor": row.actor, "action": row.action, "subject": row.subject, "diff": row.diff,
+        "seq": row.seq, "actor": row.actor, "action": row.action, "subject": row.subject, "diff": Value::stored(&row.diff.0),
         "correlation_id": row.correlation_id, "at": rfc3339(row.at),
     })
 }
@@ -49,7 +49,7 @@ pub async fn operator(
     tx: &impl ConnectionTrait,
     action: &str,
     subject: &str,
-    diff: Value,
+    diff: serde_json::Value,
     correlation_id: Option<&str>,
     now: Time,
 ) -> Result<(), DbErr> {

@@ -3,6 +3,7 @@
 //! - [`receive`]: group commit of concurrent receipts
 //! - [`claim`]: leases on due rows
 //! - [`rescue`]: rows whose lease ran out
+//! - [`rescan`]: rows from before bodies were read lexically
 //! - [`retry`]: what a failure makes of a row
 //! - [`list`], [`admin`]: what operators see of rows and may do to them
 
@@ -10,5 +11,6 @@ pub mod admin;
 pub mod claim;
 pub mod list;
 pub mod receive;
+pub mod rescan;
 pub mod rescue;
 pub mod retry;

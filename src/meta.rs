@@ -39,9 +39,26 @@ impl Meta {
 /// # Errors
 /// What the database says.
 pub async fn epoch(db: &Db) -> Result<String, DbErr> {
-    let select = Stmt::new(&db.read, "select key, value from meta where key = ").val("epoch");
+    find(db, "epoch").await?.ok_or_else(|| DbErr::RecordNotFound("meta".into()))
+}
+
+/// Returns the value of a key, if there is one.
+///
+/// # Errors
+/// What the database says.
+pub async fn find(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
+    let select = Stmt::new(&db.read, "select key, value from meta where key = ").val(key);
     let row: Option<entity::meta::Model> = select.one_as(&db.read).await?;
-    row.map(|row| row.value).ok_or_else(|| DbErr::RecordNotFound("meta".into()))
+    Ok(row.map(|row| row.value))
+}
+
+/// Sets the value of a key.
+///
+/// # Errors
+/// What the database says.
+pub async fn put(db: &Db, key: &str, value: &str) -> Result<(), DbErr> {
+    let insert = Stmt::new(&db.write, "insert into meta (key, value) values (").val(key).sql(", ").val(value);
+    insert.sql(") on conflict (key) do update set value = excluded.value").exec(&db.write).await.map(drop)
 }
 
 /// Writes a new epoch, and that an operator did so; answers the old one and the new one.

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::JsonText;
+
 /// Who changed what, when.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_log")]
@@ -12,8 +14,7 @@ pub struct Model {
     pub actor: String,
     pub action: String,
     pub subject: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub diff: Json,
+    pub diff: JsonText,
     pub correlation_id: Option<String>,
     pub at: DateTimeUtc,
 }

@@ -11,6 +11,7 @@ pub mod email_addresses;
 pub mod federated_identities;
 mod id;
 pub mod inbox;
+mod json_text;
 pub mod leases;
 pub mod meta;
 pub mod organization_memberships;
@@ -30,3 +31,4 @@ pub mod users;
 pub mod wakes;
 
 pub use id::Id;
+pub use json_text::JsonText;

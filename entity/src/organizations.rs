@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::Id;
+use crate::{Id, JsonText};
 
 /// One row an organisation, live or deleted.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -18,8 +18,8 @@ pub struct Model {
     pub created_by: Option<String>,
     pub owner_id: Option<Id>,
     pub members_count: i64,
-    pub public_metadata: Json,
-    pub private_metadata: Json,
+    pub public_metadata: JsonText,
+    pub private_metadata: JsonText,
     pub status: String,
     pub clerk_created_at: Option<DateTimeUtc>,
     pub clerk_updated_at: Option<DateTimeUtc>,

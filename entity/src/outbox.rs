@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::Id;
+use crate::{Id, JsonText};
 
 /// One change, numbered in commit order.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -17,8 +17,7 @@ pub struct Model {
     pub subject: String,
     #[sea_orm(column_type = "JsonBinary")]
     pub routing: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub payload: Json,
+    pub payload: JsonText,
     #[sea_orm(column_type = "JsonBinary")]
     pub changed: Json,
     pub effects: String,

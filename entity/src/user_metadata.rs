@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::Id;
+use crate::{Id, JsonText};
 
 /// Clerk's three metadata objects. `private_metadata` never leaves the database.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -11,12 +11,9 @@ use crate::Id;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Id,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub public_metadata: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub private_metadata: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub unsafe_metadata: Json,
+    pub public_metadata: JsonText,
+    pub private_metadata: JsonText,
+    pub unsafe_metadata: JsonText,
     pub rev: i64,
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::Id;
+use crate::{Id, JsonText};
 
 /// What of a person is neither account nor metadata.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -12,10 +12,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Id,
     pub has_image: bool,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub phone_numbers: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub web3_wallets: Json,
+    pub phone_numbers: JsonText,
+    pub web3_wallets: JsonText,
     pub legal_accepted_at: Option<DateTimeUtc>,
     pub rev: i64,
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::Id;
+use crate::{Id, JsonText};
 
 /// Settings: `mapped` follows Clerk, `settings` was written once and belongs to the application.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -11,10 +11,8 @@ use crate::Id;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Id,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub settings: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub mapped: Json,
+    pub settings: JsonText,
+    pub mapped: JsonText,
     pub rev: i64,
 }
 

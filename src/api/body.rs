@@ -1,11 +1,15 @@
-//! A request's JSON body. What does not fit is answered with `invalid_request`, never with the parser's own words, which
-//! may quote values.
+//! JSON bodies of requests and responses. A request that does not fit gets `invalid_request`, never the parser's own
+//! words, which may quote values. A response is written without loss: it may hold what users wrote.
 
 use axum::{
     Json,
     extract::{FromRequest, Request},
+    http::header,
+    response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
+
+use crate::json::Value;
 
 use super::problem::Problem;
 
@@ -21,5 +25,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             .await
             .map_err(|_| Problem::invalid("Send a JSON object with exactly the members that this path takes."))?;
         Ok(Self(body))
+    }
+}
+
+/// A response that may hold what users wrote.
+#[derive(Debug)]
+pub struct JsonBody(pub Value);
+
+impl IntoResponse for JsonBody {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0.to_string()).into_response()
     }
 }

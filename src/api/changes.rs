@@ -21,13 +21,12 @@ mod stream;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{ConnectInfo, State},
     http::{Extensions, HeaderMap, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::{Map, Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -36,10 +35,11 @@ use tokio::{
 use crate::{
     access::Caller,
     config::Config,
+    json::{Object, Value, json},
     outbox::feed::{self, Entry},
 };
 
-use super::{ApiState, auth::Known, line::Peer, params::Params, problem::Problem};
+use super::{ApiState, auth::Known, body::JsonBody, line::Peer, params::Params, problem::Problem};
 
 /// The longest a caller may ask an answer to be held back, in seconds.
 pub(super) const WAIT_MAX: i64 = 30;
@@ -175,9 +175,9 @@ async fn page(
     }
 }
 
-fn answer(state: &ApiState, frames: impl Iterator<Item = Map<String, Value>>, next: i64) -> Response {
-    let data: Vec<_> = frames.collect();
-    Json(json!({"data": data, "next": next, "epoch": state.meta.epoch})).into_response()
+fn answer(state: &ApiState, frames: impl Iterator<Item = Object>, next: i64) -> Response {
+    let data: Value = frames.collect();
+    JsonBody(json!({"data": data, "next": next, "epoch": state.meta.epoch})).into_response()
 }
 
 /// What the caller may see, and where to go on; of one state of the database, so that nothing is trimmed in between.

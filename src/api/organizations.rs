@@ -1,17 +1,22 @@
 //! `/v1/organizations`: live organisations and who is in them. Read from the database: a change of a member's name is
 //! seen at once, and there is no list to be evicted.
 
-use axum::{Json, Router, extract::State, http::HeaderMap, response::Response, routing::get};
-use entity::Id;
+use axum::{Router, extract::State, http::HeaderMap, response::Response, routing::get};
+use entity::{Id, JsonText};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{db::Stmt, domain::view, sync::load::organization};
+use crate::{
+    db::Stmt,
+    domain::view,
+    json::{Object, Value, json, object_text},
+    sync::load::organization,
+};
 
 use super::{
     ApiState,
     auth::{Known, Reader},
+    body::JsonBody,
     page,
     params::{Params, Segment},
     problem::Problem,
@@ -55,12 +60,12 @@ impl OrganizationKey {
     }
 }
 
-fn shown(row: entity::organizations::Model) -> Value {
-    Value::Object(view::organization(&organization(row)))
+fn shown(row: entity::organizations::Model) -> Object {
+    view::organization(&organization(row))
 }
 
 /// In the order of our ids, which is the order of arrival.
-async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<Json<Value>, Problem> {
+async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["clerk_id", "limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
@@ -91,7 +96,7 @@ async fn show(
     let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, row.id.0).await?;
     tx.commit().await?;
-    Ok(Tag::whole(row.rev).answer(&headers, shown(row).to_string()))
+    Ok(Tag::whole(row.rev).answer(&headers, object_text(&shown(row))))
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -109,7 +114,7 @@ async fn members(
     Known(caller): Known,
     Segment(segment): Segment,
     params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<JsonBody, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("members", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
@@ -133,7 +138,7 @@ async fn members(
     let more = page::cut(&mut rows, limit);
     let next = rows.last().filter(|_| more).map(|row| row.user_id.0);
     let profile = |row: &Member| {
-        json!({"id": row.user_id, "clerk_id": row.clerk_id, "display_name": row.display_name,
+        json!({"id": row.user_id.0, "clerk_id": row.clerk_id, "display_name": row.display_name,
             "image_url": row.image_url, "role": row.role})
     };
     Ok(page::list("members", rows.iter().map(profile).collect(), next))
@@ -145,7 +150,7 @@ async fn of_user(
     Known(caller): Known,
     Segment(segment): Segment,
     params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<JsonBody, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("user.organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
@@ -177,9 +182,10 @@ async fn of_user(
         let model = entity::organizations::Model::from_query_result(row, "")?;
         last = Some(model.id.0);
         let mut object = shown(model);
-        object["role"] = json!(row.try_get::<String>("", "member_role")?);
-        object["permissions"] = row.try_get::<Value>("", "member_permissions")?;
-        data.push(object);
+        object.insert("role".into(), json!(row.try_get::<String>("", "member_role")?));
+        let permissions: JsonText = row.try_get("", "member_permissions")?;
+        object.insert("permissions".into(), Value::stored(&permissions.0));
+        data.push(Value::Object(object));
     }
     Ok(page::list("user.organizations", data, last.filter(|_| more)))
 }

@@ -3,14 +3,17 @@
 
 use std::fmt::Display;
 
-use axum::Json;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+
+use crate::json::{Value, json};
+
+use super::body::JsonBody;
 
 /// A page; `next` is the key of its last row, where there is more.
-pub fn list(name: &str, data: Vec<Value>, next: Option<impl Display>) -> Json<Value> {
+pub fn list(name: &str, data: Vec<impl Into<Value>>, next: Option<impl Display>) -> JsonBody {
     let cursor = next.map(|key| URL_SAFE_NO_PAD.encode(format!("{name}:{key}")));
-    Json(json!({"data": data, "next_cursor": cursor}))
+    let data: Value = data.into_iter().collect();
+    JsonBody(json!({"data": data, "next_cursor": cursor}))
 }
 
 /// The key in a cursor of this list.

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbErr};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     backends::cache::{Json, Loaded},
     domain::view,
+    json::Value,
     sync::load,
 };
 

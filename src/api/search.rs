@@ -1,15 +1,14 @@
 //! `GET /v1/search/users?q=`: who is meant. What finds them says only who; what is shown is read from the database, so
 //! that nobody who is deleted and nothing that is outdated is shown.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Router, extract::State, routing::get};
 use entity::Id;
 use sea_orm::DbErr;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{db::Stmt, domain::emails};
 
-use super::{ApiState, auth::Reader, page, params::Params, problem::Problem, reads};
+use super::{ApiState, auth::Reader, body::JsonBody, page, params::Params, problem::Problem, reads};
 
 /// In characters. More says nothing more about who is meant.
 const QUERY_MAX: usize = 256;
@@ -19,7 +18,7 @@ pub(super) fn routes() -> Router<ApiState> {
     Router::new().route("/v1/search/users", get(users))
 }
 
-async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Result<Json<Value>, Problem> {
+async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["q", "limit"])?;
     let limit = params.limit(100, 20)?;
     let q = params.text("q").unwrap_or_default().trim();

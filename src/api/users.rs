@@ -2,9 +2,8 @@
 //! whole, by either id or as `me`, and of those with whom they share an organisation a public profile ([`sight`]); lists
 //! are for services.
 
-use axum::{Json, Router, extract::State, http::HeaderMap, response::Response, routing::get};
+use axum::{Router, extract::State, http::HeaderMap, response::Response, routing::get};
 use entity::Id;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{db::Stmt, domain::emails};
@@ -12,6 +11,7 @@ use crate::{db::Stmt, domain::emails};
 use super::{
     ApiState,
     auth::{Known, Reader},
+    body::JsonBody,
     page,
     params::{Params, Segment},
     problem::Problem,
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<ApiState> {
 
 /// In the order of our ids, which is the order of arrival. `email` finds whoever has it verified, and nobody else: an
 /// address that somebody merely claims identifies no one.
-async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<Json<Value>, Problem> {
+async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["email", "clerk_id", "limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("users", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();

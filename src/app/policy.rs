@@ -16,7 +16,13 @@ pub(super) fn of(config: &Config, hash_key: Vec<u8>) -> Policy {
         grantable: config.roles.grantable.iter().cloned().collect(),
         default_role: config.roles.default.clone(),
         mapped_settings: config.settings.mapped.clone(),
-        default_settings: config.settings.defaults.clone().into_iter().collect(),
+        default_settings: config
+            .settings
+            .defaults
+            .clone()
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect(),
         admin_roles: config.organizations.admin_roles.iter().cloned().collect(),
         sole_admin: match config.organizations.sole_admin {
             config::SoleAdmin::Transfer => SoleAdmin::Transfer,

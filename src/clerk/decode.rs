@@ -1,9 +1,6 @@
 //! From a stored delivery to an event of the domain. Never fails: what cannot be understood is an event too,
 //! refused with a reason.
 
-use sea_orm::FromQueryResult;
-use serde_json::{Map, Value};
-
 use crate::{
     clock::Time,
     domain::{
@@ -12,10 +9,11 @@ use crate::{
         membership::Told,
         validate,
     },
+    json::{Lexer, Object, SyntaxError, Token, parse::DELIVERY_DEPTH, parse::Parser},
 };
+use sea_orm::FromQueryResult;
 
 use super::{
-    fields::replace_nul,
     membership, organization,
     private::{BODY_EMPTIED, keeps_body},
     user,
@@ -66,10 +64,10 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
         return refused("wrong instance");
     }
     let read = match stored.event_type.as_str() {
-        "user.created" | "user.updated" => data(stored).and_then(|data| user_snapshot(stored, &data)),
+        "user.created" | "user.updated" => data(stored).and_then(|data| user_snapshot(stored, data)),
         "user.deleted" => deleted(stored).map(|clerk_id| Change::UserDeleted { clerk_id }),
         "organization.created" | "organization.updated" => {
-            data(stored).and_then(|data| organization_snapshot(stored, &data))
+            data(stored).and_then(|data| organization_snapshot(stored, data))
         }
         "organization.deleted" => deleted(stored).map(|clerk_id| Change::OrganizationDeleted { clerk_id }),
         "organizationMembership.created" | "organizationMembership.updated" => membership_told(stored, false),
@@ -80,34 +78,70 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
     read.unwrap_or_else(refused)
 }
 
-fn data(stored: &Stored) -> Result<Map<String, Value>, &'static str> {
+/// The members of `data`, and the names of those in which something was nested too deep and is null now.
+type Data = (Object, Vec<&'static str>);
+
+fn data(stored: &Stored) -> Result<Data, &'static str> {
     let body = stored.body.as_deref().ok_or(BODY_EMPTIED)?;
-    let mut envelope: Value = serde_json::from_slice(body).map_err(|_| "malformed: a number beyond all numbers")?;
-    // Only an escape can bring U+0000 into a JSON text.
-    if body.windows(6).any(|window| window == br"\u0000") {
-        replace_nul(&mut envelope);
-    }
-    match envelope["data"].take() {
-        Value::Object(data) => Ok(data),
-        _ => Err("malformed: data is no object"),
-    }
+    let body = std::str::from_utf8(body).map_err(|_| "malformed: the body is not UTF-8")?;
+    read_data(body).map_err(|_| "malformed: the body is not JSON")?.ok_or("malformed: data is no object")
 }
 
-pub(super) fn id(data: &Map<String, Value>) -> Option<String> {
+/// `None` where `data` is no object. Of two members of one name the last one stands.
+fn read_data(body: &str) -> Result<Option<Data>, SyntaxError> {
+    let (mut lexer, mut data) = (Lexer::new(body), None);
+    if lexer.next_token()? != Some(Token::ObjectStart) {
+        return Ok(None);
+    }
+    while let Some(Token::Name(name)) = lexer.next_token()? {
+        let Some(first) = lexer.next_token()? else { break };
+        if !name.is("data") {
+            lexer.skip_value(first)?;
+        } else if first == Token::ObjectStart {
+            data = Some(read_members(&mut lexer)?);
+        } else {
+            lexer.skip_value(first)?;
+            data = None;
+        }
+    }
+    Ok(data)
+}
+
+fn read_members(lexer: &mut Lexer<'_>) -> Result<Data, SyntaxError> {
+    let (mut members, mut cut) = (Object::new(), Vec::new());
+    while let Some(Token::Name(name)) = lexer.next_token()? {
+        let name = name.decode().into_owned();
+        let mut parser = Parser::new(lexer, DELIVERY_DEPTH);
+        let value = parser.value()?;
+        if parser.too_deep {
+            cut.push(match name.as_str() {
+                "public_metadata" => "public_metadata (nested deeper than 64)",
+                "private_metadata" => "private_metadata (nested deeper than 64)",
+                "unsafe_metadata" => "unsafe_metadata (nested deeper than 64)",
+                _ => "other members (nested deeper than 64)",
+            });
+        }
+        members.insert(name, value);
+    }
+    Ok((members, cut))
+}
+
+pub(super) fn id(data: &Object) -> Option<String> {
     let id = data.get("id")?.as_str()?;
     (!id.is_empty() && id.len() <= 255).then(|| id.to_owned())
 }
 
 fn deleted(stored: &Stored) -> Result<String, &'static str> {
-    id(&data(stored)?).ok_or("malformed: data has no id")
+    id(&data(stored)?.0).ok_or("malformed: data has no id")
 }
 
 fn ms(time: Time) -> u64 {
     u64::try_from(time.timestamp_millis()).unwrap_or(0)
 }
 
-fn user_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<Change, &'static str> {
-    let (mut user, mut emptied) = user::read(id(data).ok_or("malformed: data has no id")?, data);
+fn user_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &'static str> {
+    let (mut user, mut emptied) = user::read(id(&data).ok_or("malformed: data has no id")?, &data);
+    emptied.extend(cut);
     let updated_at = user.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
     user.updated_at = Some(updated_at);
     emptied.extend(validate::user(&mut user));
@@ -117,8 +151,9 @@ fn user_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<Change, &
     Ok(Change::User(Box::new(Snapshot { user, version, emptied })))
 }
 
-fn organization_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<Change, &'static str> {
-    let (mut organization, mut emptied) = organization::read(id(data).ok_or("malformed: data has no id")?, data);
+fn organization_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &'static str> {
+    let (mut organization, mut emptied) = organization::read(id(&data).ok_or("malformed: data has no id")?, &data);
+    emptied.extend(cut);
     let updated_at = organization.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
     organization.updated_at = Some(updated_at);
     emptied.extend(validate::organization(&mut organization));
@@ -129,7 +164,7 @@ fn organization_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<C
 }
 
 fn membership_told(stored: &Stored, ended: bool) -> Result<Change, &'static str> {
-    let membership = membership::read(&data(stored)?, stored.occurred_at)?;
+    let membership = membership::read(&data(stored)?.0, stored.occurred_at)?;
     let updated_at = membership.updated_at.or(stored.occurred_at).unwrap_or(membership.created_at);
     let timestamp = ms(stored.occurred_at.unwrap_or(updated_at));
     let birth = (ms(membership.created_at), membership.clerk_id.as_str());

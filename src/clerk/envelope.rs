@@ -1,15 +1,15 @@
 //! What the receiver must know of a body before it stores it: type, subject, the people it names.
 //! Everything beyond that is judged later, from the stored row.
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value, value::RawValue};
+use std::borrow::Cow;
 
-use crate::clock::Time;
+use crate::{clock::Time, json::Number};
 
-use super::{fields::millis, pick::pick, private, scan::scan};
-
-/// Deeper nesting than this is refused: nothing of Clerk's comes near it.
-const DEPTH_MAX: usize = 64;
+use super::{
+    fields::millis,
+    private,
+    walk::{Ids, cut, walk},
+};
 
 /// What a delivery's row holds of its body.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,12 +30,10 @@ pub struct Envelope {
     pub occurred_at: Option<Time>,
 }
 
-/// The body is not UTF-8 JSON, is nested deeper than 64, or is not an object with a string `type` and an object `data`.
+/// The body is not UTF-8 JSON, or is not an object with a string `type` and an object `data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not a Clerk event: {0}")]
 pub struct InvalidPayload(pub &'static str);
-
-const NO_EVENT: InvalidPayload = InvalidPayload("no string type and object data");
 
 /// Reads a signed body.
 ///
@@ -43,54 +41,31 @@ const NO_EVENT: InvalidPayload = InvalidPayload("no string type and object data"
 /// [`InvalidPayload`], for exactly the reasons it names.
 pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
     let text = std::str::from_utf8(body).map_err(|_| InvalidPayload("not UTF-8"))?;
-    if deeper_than(text, DEPTH_MAX) {
-        return Err(InvalidPayload("nested too deep"));
-    }
-    let members = pick(text, ["type", "data", "instance_id", "timestamp"]);
-    let [event_type, data, instance_id, timestamp] = members.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => NO_EVENT,
-        _ => InvalidPayload("not JSON"),
-    })?;
-    let event_type: String = event_type.and_then(read_as).ok_or(NO_EVENT)?;
-    let data = data.map(RawValue::get).filter(|data| data.starts_with('{')).ok_or(NO_EVENT)?;
-    let event_type = event_type.replace('\0', "\u{fffd}");
+    let found = walk(text).map_err(|_| InvalidPayload("not JSON"))?;
+    let event_type = found.event_type.filter(|_| found.has_data);
+    let event_type = event_type.ok_or(InvalidPayload("no string type and object data"))?;
     let keeps_body = private::keeps_body(&event_type);
-    // Grammatical JSON that no value can hold (a number beyond all numbers) is stored, and refused with a reason later.
-    let Ok(mut found) = scan(text) else {
-        let body = keeps_body.then(|| body.to_vec());
-        return Ok(Envelope { event_type: clip(event_type), body, ..Envelope::default() });
+    // What stood only in a secret member is gone with it.
+    let left = (!found.secrets.is_empty()).then(|| cut(text, &found.secrets));
+    let user_ids = match &left {
+        Some(left) => walk(left).map(|found| found.user_ids).unwrap_or_default(),
+        None => found.user_ids,
     };
-    let body = match found.secrets {
-        false => keeps_body.then(|| body.to_vec()),
-        true => {
-            // Rare, so it may cost: the value is built and written anew, and what it names is read from what is left.
-            let mut value: Value = serde_json::from_str(text).unwrap_or_default();
-            private::strip(&mut value);
-            let left = value.to_string();
-            found = scan(&left).unwrap_or_default();
-            keeps_body.then(|| left.into_bytes())
-        }
-    };
-    let (subject, object_id) = subject(&event_type, data);
+    let (subject, object_id) = subject(&event_type, found.ids);
     Ok(Envelope {
         subject,
         object_id,
-        user_ids: found.user_ids.into_iter().collect(),
-        body,
-        instance_id: instance_id.and_then(id),
-        occurred_at: timestamp.and_then(read_as).and_then(|at: Value| millis(&at)),
-        event_type: clip(event_type),
+        user_ids: user_ids.into_iter().collect(),
+        body: keeps_body.then(|| left.map_or_else(|| body.to_vec(), String::into_bytes)),
+        instance_id: found.instance_id.and_then(id),
+        occurred_at: found.timestamp.and_then(|at| millis(&Number::written(at).into())),
+        event_type: clip(event_type.into_owned()),
     })
 }
 
-fn read_as<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-/// An id as a column can hold it: not empty, not absurdly long, no NUL.
-fn id(raw: &RawValue) -> Option<String> {
-    let id: String = read_as(raw)?;
-    (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then_some(id)
+/// An id as a column can hold it: not empty, not absurdly long.
+fn id(id: Cow<'_, str>) -> Option<String> {
+    (!id.is_empty() && id.len() <= 255).then(|| id.into_owned())
 }
 
 fn clip(mut text: String) -> String {
@@ -102,41 +77,16 @@ fn clip(mut text: String) -> String {
 }
 
 /// The subject; and of sessions the id of the object itself.
-fn subject(event_type: &str, data: &str) -> (Option<String>, Option<String>) {
-    let names = ["id", "user_id", "organization", "public_user_data"];
-    let [own, user, organization, person] = pick(data, names).unwrap_or_default();
-    let member =
-        |object: Option<&RawValue>, name| pick(object?.get(), [name]).ok()?.first().copied().flatten().and_then(id);
+fn subject(event_type: &str, ids: Ids<'_>) -> (Option<String>, Option<String>) {
     if event_type.starts_with("organizationMembership.") {
-        let pair = member(organization, "id").zip(member(person, "user_id"));
+        let pair = ids.organization_id.and_then(id).zip(ids.public_user_data_user_id.and_then(id));
         return (pair.map(|(organization, user)| format!("{organization}/{user}")), None);
     }
+    let own = ids.id.and_then(id);
     if event_type.starts_with("session.") {
-        let session = own.and_then(id);
-        return (user.and_then(id).or_else(|| session.clone()), session);
+        return (ids.user_id.and_then(id).or_else(|| own.clone()), own);
     }
-    (own.and_then(id), None)
-}
-
-/// Whether brackets outside of strings are nested deeper than `limit`: a scan, so that no parser has to recurse first.
-fn deeper_than(text: &str, limit: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+    (own, None)
 }
 
 #[cfg(test)]
@@ -155,12 +105,38 @@ mod tests {
         assert_eq!(code(r#"{"type":1,"data":{}}"#), "no string type and object data");
         assert_eq!(code(r#"{"type":"x"}"#), "no string type and object data");
         assert_eq!(code(r#"{"type":"x","data":[]}"#), "no string type and object data");
-        let nested =
-            |depth: usize| format!(r#"{{"type":"x","data":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(code(&nested(63)), "nested too deep");
-        assert!(read(nested(62).as_bytes()).is_ok());
-        assert!(read(br#"{"type":"x","data":{"a":"[[[[\"[[{"}}"#).is_ok());
+        assert_eq!(code(r#"{"type":"x","data":{}} {}"#), "not JSON");
         assert!(read(br#"{"type":"user.created","data":{"id":1e999}}"#).is_ok());
+    }
+
+    /// What any signed-in user can write into `unsafe_metadata` leaves a delivery readable.
+    #[test]
+    fn nothing_that_users_write_hides_an_event() {
+        let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+        let very_deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        for written in [
+            r#""half \ud83d""#,
+            "1e400",
+            "1.7976931348623157e308",
+            "-1e-999999",
+            &deep,
+            &very_deep,
+            r#"{"\udfff":{"\u0000":0}}"#,
+            r#"{"$serde_json::private::RawValue":"{"}"#,
+            r#"{"$serde_json::private::Number":"x"}"#,
+            r#"{"type":"x","data":[],"id":7}"#,
+        ] {
+            let body = format!(
+                r#"{{"data":{{"unsafe_metadata":{{"a":{written}}},"id":"user_1","web3_wallets":[{{"verification":{{"nonce":"s3cr3t"}}}}]}},
+                    "type":"user.updated","timestamp":1735197879343,"instance_id":"ins_1"}}"#
+            );
+            let envelope = read(body.as_bytes()).unwrap();
+            assert_eq!(envelope.subject.as_deref(), Some("user_1"), "{written:.40}");
+            assert_eq!(envelope.user_ids, ["user_1"]);
+            assert!(envelope.occurred_at.is_some() && envelope.instance_id.as_deref() == Some("ins_1"));
+            let stored = String::from_utf8(envelope.body.unwrap()).unwrap();
+            assert!(!stored.contains("s3cr3t") && stored.contains(written));
+        }
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Lenient reading of Clerk's objects: a member that is missing, null or of the wrong kind is empty. What was of
 //! the wrong kind is remembered by name, so that an operator can be told.
 
-use serde_json::{Map, Value};
-
-use crate::clock::{Time, from_millis};
+use crate::{
+    clock::{Time, from_millis},
+    json::{Object, Value},
+};
 
 /// One object of Clerk's.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    members: &'a Map<String, Value>,
+    members: &'a Object,
     /// Names of members that were there but of the wrong kind.
     pub wrong: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads from `members`.
-    pub fn new(members: &'a Map<String, Value>) -> Self {
+    pub fn new(members: &'a Object) -> Self {
         Self { members, wrong: Vec::new() }
     }
 
@@ -44,12 +45,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of objects; others in it are left out.
-    pub fn list(&mut self, name: &'static str) -> impl Iterator<Item = &'a Map<String, Value>> + use<'a> {
+    pub fn list(&mut self, name: &'static str) -> impl Iterator<Item = &'a Object> + use<'a> {
         self.take(name, Value::as_array).into_iter().flatten().filter_map(Value::as_object)
     }
 
     /// An object; empty if it is not there.
-    pub fn object(&mut self, name: &'static str) -> Map<String, Value> {
+    pub fn object(&mut self, name: &'static str) -> Object {
         self.take(name, Value::as_object).cloned().unwrap_or_default()
     }
 }
@@ -61,22 +62,4 @@ pub fn millis(value: &Value) -> Option<Time> {
         value.as_i64().or_else(|| value.as_f64().filter(|f| f.is_finite() && f.abs() < 1e15).map(|f| f as i64))?;
     let ms = if number < 100_000_000_000 { number.checked_mul(1000)? } else { number };
     (0..253_402_300_800_000).contains(&ms).then(|| from_millis(ms)).flatten()
-}
-
-/// U+0000, which no Postgres text can hold, becomes U+FFFD: in values and in names of members.
-pub fn replace_nul(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-        Value::Array(items) => items.iter_mut().for_each(replace_nul),
-        Value::Object(members) => {
-            if members.keys().any(|name| name.contains('\0')) {
-                *members = std::mem::take(members)
-                    .into_iter()
-                    .map(|(name, value)| (name.replace('\0', "\u{fffd}"), value))
-                    .collect();
-            }
-            members.values_mut().for_each(replace_nul);
-        }
-        _ => {}
-    }
 }

@@ -1,11 +1,10 @@
 //! Clerk's OrganizationMembership object. The organisation and the person inside it are snapshots of their own past:
 //! only their ids are read.
 
-use serde_json::{Map, Value};
-
 use crate::{
     clock::Time,
     domain::membership::{Membership, Pair},
+    json::{Object, Value},
 };
 
 use super::{decode::id, fields::Fields};
@@ -14,7 +13,7 @@ use super::{decode::id, fields::Fields};
 ///
 /// # Errors
 /// What it lacks, in our words.
-pub(super) fn read(data: &Map<String, Value>, at: Option<Time>) -> Result<Membership, &'static str> {
+pub(super) fn read(data: &Object, at: Option<Time>) -> Result<Membership, &'static str> {
     let clerk_id = id(data).ok_or("malformed: data has no id")?;
     let inner = |name: &str, member: &str| {
         let id = data.get(name)?.get(member)?.as_str()?;

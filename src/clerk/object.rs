@@ -4,7 +4,7 @@
 use serde_json::{json, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
-use crate::clock::Time;
+use crate::{clock::Time, json::Value};
 
 use super::decode::Stored;
 
@@ -79,20 +79,11 @@ pub struct Outline {
 
 /// Reads them.
 pub fn outline(object: &RawValue) -> Outline {
-    #[derive(serde::Deserialize, Default)]
-    struct Read<'a> {
-        #[serde(borrow, default)]
-        id: Option<&'a RawValue>,
-        #[serde(default)]
-        created_at: serde_json::Value,
-        #[serde(default)]
-        updated_at: serde_json::Value,
-    }
-    let read: Read<'_> = serde_json::from_str(object.get()).unwrap_or_default();
+    let object = Value::stored(object.get());
     Outline {
-        id: read.id.and_then(|id| serde_json::from_str(id.get()).ok()),
-        created_at: super::fields::millis(&read.created_at),
-        updated_at: super::fields::millis(&read.updated_at),
+        id: object["id"].as_str().map(str::to_owned),
+        created_at: super::fields::millis(&object["created_at"]),
+        updated_at: super::fields::millis(&object["updated_at"]),
     }
 }
 

@@ -1,13 +1,11 @@
 //! Clerk's Organization object. Its count of members is not used: ours are counted.
 
-use serde_json::{Map, Value};
-
-use crate::domain::Organization;
+use crate::{domain::Organization, json::Object};
 
 use super::fields::Fields;
 
 /// Reads an Organization; names the members that were of the wrong kind.
-pub(super) fn read(clerk_id: String, data: &Map<String, Value>) -> (Organization, Vec<&'static str>) {
+pub(super) fn read(clerk_id: String, data: &Object) -> (Organization, Vec<&'static str>) {
     let mut f = Fields::new(data);
     let organization = Organization {
         clerk_id,

@@ -1,9 +1,9 @@
 //! The one list of what Clerk sends and we never store (P8).
 
-use serde_json::Value;
+use crate::json::Value;
 
 /// Members that hold secrets, wherever they stand. They are removed before a body is stored.
-pub const SECRET_MEMBERS: [&str; 4] = ["backup_codes", "nonce", "password_digest", "totp_secret"];
+pub(super) const SECRET_MEMBERS: [&str; 4] = ["backup_codes", "nonce", "password_digest", "totp_secret"];
 
 /// Members that are a team's own: nothing in them is Clerk's to be a secret.
 pub(super) const METADATA: [&str; 3] = ["public_metadata", "private_metadata", "unsafe_metadata"];
@@ -18,21 +18,6 @@ pub const BODY_EMPTIED: &str = "body emptied by retention or erasure";
 /// Whether a body of this type is stored.
 pub fn keeps_body(event_type: &str) -> bool {
     !BODILESS.iter().any(|prefix| event_type.starts_with(prefix))
-}
-
-/// Removes the secret members; answers whether there were any.
-pub fn strip(value: &mut Value) -> bool {
-    match value {
-        Value::Object(members) => {
-            let before = members.len();
-            members.retain(|name, value| value.is_null() || !SECRET_MEMBERS.contains(&name.as_str()));
-            let removed = members.len() != before;
-            let others = members.iter_mut().filter(|(name, _)| !METADATA.contains(&name.as_str()));
-            others.fold(removed, |removed, (_, value)| strip(value) | removed)
-        }
-        Value::Array(items) => items.iter_mut().fold(false, |removed, value| strip(value) | removed),
-        _ => false,
-    }
 }
 
 /// A copy of a body for people to look at: `private_metadata` masked, wherever it stands.

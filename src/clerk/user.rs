@@ -1,13 +1,14 @@
 //! Clerk's User object, in the three shapes that its external accounts really come in.
 
-use serde_json::{Map, Value};
-
-use crate::domain::user::{Email, Identity, Phone, User};
+use crate::{
+    domain::user::{Email, Identity, Phone, User},
+    json::{Object, Value},
+};
 
 use super::fields::Fields;
 
 /// Reads a User; names the members that were of the wrong kind.
-pub(super) fn read(clerk_id: String, data: &Map<String, Value>) -> (User, Vec<&'static str>) {
+pub(super) fn read(clerk_id: String, data: &Object) -> (User, Vec<&'static str>) {
     let mut f = Fields::new(data);
     let emails = f.list("email_addresses").filter_map(email).collect();
     let phones = f.list("phone_numbers").filter_map(phone).collect();
@@ -48,16 +49,16 @@ pub(super) fn read(clerk_id: String, data: &Map<String, Value>) -> (User, Vec<&'
 }
 
 /// Whether `verification.status` says verified.
-fn verified(object: &Map<String, Value>) -> bool {
+fn verified(object: &Object) -> bool {
     object.get("verification").is_some_and(|verification| verification["status"] == "verified")
 }
 
-fn email(object: &Map<String, Value>) -> Option<Email> {
+fn email(object: &Object) -> Option<Email> {
     let mut f = Fields::new(object);
     Some(Email { id: f.text("id"), address: f.text("email_address")?, verified: verified(object) })
 }
 
-fn phone(object: &Map<String, Value>) -> Option<Phone> {
+fn phone(object: &Object) -> Option<Phone> {
     let mut f = Fields::new(object);
     Some(Phone { id: f.text("id"), number: f.text("phone_number")?, verified: verified(object) })
 }
@@ -65,7 +66,7 @@ fn phone(object: &Map<String, Value>) -> Option<Phone> {
 /// Who somebody is elsewhere. `provider` with `provider_user_id` (specification), `google_account` with `google_id`
 /// and no provider (seen in webhooks of 2024), `provider: "google"` with `google_id` (newer). One whose verification
 /// is under way or failed proves nothing and is left out.
-fn external_account(object: &Map<String, Value>) -> Option<Identity> {
+fn external_account(object: &Object) -> Option<Identity> {
     let status = object.get("verification").map(|verification| &verification["status"]);
     if status.is_some_and(|status| !status.is_null() && status != "verified") {
         return None;
@@ -78,7 +79,7 @@ fn external_account(object: &Map<String, Value>) -> Option<Identity> {
     let provider = provider.strip_prefix("oauth_").unwrap_or(&provider).to_lowercase();
     let subject = f.text("provider_user_id").or_else(|| match object.get(&format!("{provider}_id")) {
         Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
-        Some(Value::Number(id)) => Some(id.to_string()),
+        Some(Value::Number(id)) => Some(id.as_str().to_owned()),
         _ => None,
     })?;
     Some(Identity { provider, subject })

@@ -8,6 +8,7 @@ use crate::{
     audit,
     clock::{Clock, rfc3339},
     config::Config,
+    json::Value,
 };
 
 #[derive(Debug, ClapArgs)]
@@ -45,7 +46,8 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
 
 /// Which fields changed; their values are in the JSON.
 fn line(row: &Model) -> String {
-    let fields: Vec<&str> = row.diff.as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+    let diff = Value::stored(&row.diff.0);
+    let fields: Vec<&str> = diff.as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
     let (at, id) = (rfc3339(row.at), row.correlation_id.as_deref().unwrap_or("-"));
     format!("{at}  {:<9} {:<22} {:<34} {id}  {}", row.actor, row.action, row.subject, fields.join(", "))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value};
 
-use crate::{app::App, clock::Clock, config::Config, erasure::Receipt};
+use crate::{app::App, clock::Clock, config::Config, erasure::Receipt, inbox::rescan::rescan};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -22,6 +22,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let app = App::connect(config, Clock::system(), false).await?;
+    // Bodies that an earlier version could not read name nobody yet.
+    rescan(&app.db, app.clock.now()).await?;
     let who = BTreeSet::from([args.id.clone()]);
     let eraser = app.eraser();
     let removed = if args.check { None } else { Some(eraser.erase(&who).await?) };

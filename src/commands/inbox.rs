@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
@@ -13,6 +12,7 @@ use crate::{
         admin,
         list::{self, Filter, WINDOW},
     },
+    json::{Object, Value, object_text},
 };
 
 #[derive(Debug, ClapArgs)]
@@ -99,13 +99,13 @@ fn parse(word: &str) -> anyhow::Result<State> {
 
 async fn show(app: &App, id: &str) -> anyhow::Result<()> {
     let row = list::show(&app.db, id).await?.with_context(|| format!("{id}: there is no such event"))?;
-    println!("{}", serde_json::to_string_pretty(&row)?);
+    println!("{:#}", Value::Object(row));
     Ok(())
 }
 
-fn print_row(row: &Map<String, Value>, as_json: bool) {
+fn print_row(row: &Object, as_json: bool) {
     if as_json {
-        println!("{}", json!(row));
+        println!("{}", object_text(row));
         return;
     }
     let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-use serde_json::json;
 
 use crate::{
     app::App,
@@ -13,6 +12,7 @@ use crate::{
     clock::{Clock, Time},
     config::Config,
     domain::State,
+    json::json,
     sync::replay::{self, Selection},
 };
 

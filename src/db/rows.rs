@@ -62,6 +62,18 @@ impl Cell {
     }
 }
 
+impl From<&crate::json::Value> for Cell {
+    fn from(value: &crate::json::Value) -> Self {
+        Self::Json(value.to_string())
+    }
+}
+
+impl From<&crate::json::Object> for Cell {
+    fn from(members: &crate::json::Object) -> Self {
+        Self::Json(crate::json::object_text(members))
+    }
+}
+
 impl From<serde_json::Value> for Cell {
     fn from(value: serde_json::Value) -> Self {
         Self::Json(value.to_string())

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::clock::{Time, rfc3339};
+use crate::{
+    clock::{Time, rfc3339},
+    json::{Object, Value, json},
+};
 
 use super::{Policy, User, Version, emails, emails::Address, names, roles, settings, status::Status, user::Identity};
 
@@ -20,13 +22,13 @@ pub struct Account {
     /// The columns of `users` that come from the snapshot, in the order of [`COLUMNS`].
     pub columns: Vec<Field>,
     pub profile: Profile,
-    pub public_metadata: Map<String, Value>,
-    pub private_metadata: Map<String, Value>,
-    pub unsafe_metadata: Map<String, Value>,
+    pub public_metadata: Object,
+    pub private_metadata: Object,
+    pub unsafe_metadata: Object,
     /// Settings that follow Clerk.
-    pub mapped_settings: Map<String, Value>,
+    pub mapped_settings: Object,
     /// Settings written once, at creation; the application's afterwards. Only shown, never written again.
-    pub settings: Map<String, Value>,
+    pub settings: Object,
     /// By normal form.
     pub addresses: BTreeMap<String, Address>,
     /// Whether the identity is shown here.

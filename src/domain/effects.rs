@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::clock::Time;
+use crate::{clock::Time, json::Object};
 
 use super::{Account, membership::Member, organization::Org};
 
@@ -103,7 +102,7 @@ pub struct Audit {
     pub action: String,
     pub subject: String,
     /// Field to `[before, after]`; private metadata masked.
-    pub diff: Map<String, Value>,
+    pub diff: Object,
     pub correlation_id: String,
 }
 
@@ -118,7 +117,7 @@ pub struct Message {
     pub subject: String,
     /// Further topics that get it, e.g. `user:{id}`.
     pub routing: Vec<String>,
-    pub payload: Map<String, Value>,
+    pub payload: Object,
     pub changed: Vec<String>,
     /// `all`, or `state`: only caches and search look at it.
     pub effects: &'static str,

@@ -2,9 +2,10 @@
 //!
 //! Two rows are compared as they are; JSON is made only of what is shown. What is equal here is equal as JSON.
 
-use serde_json::{Value, json};
-
-use crate::clock::rfc3339;
+use crate::{
+    clock::rfc3339,
+    json::{Value, json},
+};
 
 use super::{Account, account::COLUMNS};
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{Account, World, plan::Fold, user::Identity};
 

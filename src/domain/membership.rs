@@ -1,10 +1,12 @@
 //! A membership: the pair of an organisation and a person. What an event says of it, and what our rows hold.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::clock::{Time, rfc3339};
+use crate::{
+    clock::{Time, rfc3339},
+    json::{Value, json},
+};
 
 use super::Version;
 

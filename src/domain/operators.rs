@@ -1,7 +1,8 @@
 //! What operators do, through the same plan as events: audited, told, and refused where a condition does not hold.
 
-use serde_json::json;
 use uuid::Uuid;
+
+use crate::json::{Value, json};
 
 use super::{
     Account, Event, Outcome,
@@ -99,7 +100,7 @@ fn decide(
             release(fold, event, &holder, &address);
         }
     }
-    let diff = json!({"decision": [null, word], "other_clerk_id": [null, older]});
+    let diff = json!({"decision": json!([Value::Null, word]), "other_clerk_id": json!([Value::Null, older])});
     fold.audit(event, newcomer, diff.as_object().cloned().unwrap_or_default());
     fold.plan.wake.clashes.extend([newcomer.to_owned(), older.to_owned()]);
     Outcome::done("updated")
@@ -177,7 +178,7 @@ fn relink(fold: &mut Fold<'_>, event: &Event, from: &str, to: &str) -> Outcome {
         message.routing.push(format!("user:{}", new.id));
     }
     // Whoever knows the given-up id is told that it is gone.
-    let gone = json!({"id": new.id, "clerk_id": from, "status": "deleted", "deleted_at": null});
+    let gone = json!({"id": new.id, "clerk_id": from, "status": "deleted", "deleted_at": Value::Null});
     fold.tell_gone(event, from, new.id, gone);
     fold.plan.wake.clashes.insert(to.to_owned());
     Outcome::done("updated")

@@ -1,10 +1,12 @@
 //! An organisation: what a snapshot says, and what our rows hold.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::clock::{Time, rfc3339};
+use crate::{
+    clock::{Time, rfc3339},
+    json::{Object, Value, json, serialize_object},
+};
 
 use super::Version;
 
@@ -17,8 +19,10 @@ pub struct Organization {
     pub slug: Option<String>,
     pub image_url: Option<String>,
     pub created_by: Option<String>,
-    pub public_metadata: Map<String, Value>,
-    pub private_metadata: Map<String, Value>,
+    #[serde(serialize_with = "serialize_object")]
+    pub public_metadata: Object,
+    #[serde(serialize_with = "serialize_object")]
+    pub private_metadata: Object,
     pub created_at: Option<Time>,
     pub updated_at: Option<Time>,
 }

@@ -1,6 +1,6 @@
 //! **organization.\***: one event of an organisation, judged. By version; deleted wins always.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Object, json};
 
 use super::{
     Event, Outcome,
@@ -84,7 +84,7 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
         return Outcome::done("unchanged");
     }
     fold.plan.wake.parents.insert(id.to_owned());
-    let mut diff: Map<String, Value> = Map::new();
+    let mut diff: Object = Object::new();
     let live = before.as_ref().filter(|row| row.live);
     diff.insert("status".into(), json!([before.as_ref().map(Org::status), "deleted"]));
     if let Some(row) = live {

@@ -1,8 +1,9 @@
 //! **Owners**: a pure function of an organisation's live members and the policy, settled once a batch for each
 //! organisation touched. It never changes a role.
 
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+use crate::json::{Object, json};
 
 use super::{
     Policy, World,
@@ -63,7 +64,7 @@ pub(super) fn settle(fold: &mut Fold<'_>) {
                 text,
             });
         }
-        let mut diff: Map<String, Value> = Map::new();
+        let mut diff: Object = Object::new();
         if row.members_count != count_before {
             diff.insert("members_count".into(), json!([count_before, row.members_count]));
         }

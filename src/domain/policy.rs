@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
-use serde_json::{Map, Value};
+
+use crate::json::Object;
 
 /// Who owns an organisation whose creator has left and that has no administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Policy {
     /// Setting to path into metadata: follows Clerk.
     pub mapped_settings: BTreeMap<String, String>,
     /// Settings written once, when a person's row is made.
-    pub default_settings: Map<String, Value>,
+    pub default_settings: Object,
     /// Roles that make an administrator of an organisation.
     pub admin_roles: BTreeSet<String>,
     /// Who owns an organisation without administrators.
@@ -67,7 +68,7 @@ impl Default for Policy {
             grantable: BTreeSet::new(),
             default_role: "user".into(),
             mapped_settings: BTreeMap::new(),
-            default_settings: Map::new(),
+            default_settings: Object::new(),
             admin_roles: ["org:admin", "admin"].map(str::to_owned).into(),
             sole_admin: SoleAdmin::Transfer,
             hard: false,

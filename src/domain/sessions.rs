@@ -1,6 +1,6 @@
 //! **session.ended / removed / revoked**: the session is refused from now on, and whoever uses it is let go.
 
-use serde_json::json;
+use crate::json::json;
 
 use super::{
     Event, Outcome,

@@ -1,7 +1,7 @@
 //! Settings: keys that config maps to metadata follow Clerk; the others are written once, from config, and then
 //! belong to the application.
 
-use serde_json::{Map, Value};
+use crate::json::{Object, Value};
 
 use super::{Policy, User};
 
@@ -19,7 +19,7 @@ pub fn lookup<'a>(user: &'a User, path: &str) -> Option<&'a Value> {
 }
 
 /// The mapped settings of a snapshot: those whose path leads somewhere.
-pub fn mapped(user: &User, policy: &Policy) -> Map<String, Value> {
+pub fn mapped(user: &User, policy: &Policy) -> Object {
     let found =
         policy.mapped_settings.iter().filter_map(|(key, path)| Some((key.clone(), lookup(user, path)?.clone())));
     found.collect()

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value, json};
+use crate::json::{Object, Value, json};
 
 use super::{
     Account, Change, Event, Outcome, State,
@@ -39,7 +39,7 @@ fn message(event: &Event, name: &'static str, topic: &'static str, subject: &str
         topic,
         subject: subject.to_owned(),
         routing: Vec::new(),
-        payload: Map::new(),
+        payload: Object::new(),
         changed: Vec::new(),
         effects: "all",
         correlation_id: event.correlation_id.clone(),
@@ -102,7 +102,7 @@ impl Fold<'_> {
     }
 
     /// Adds to the audit trail.
-    pub(super) fn audit(&mut self, event: &Event, subject: &str, diff: Map<String, Value>) {
+    pub(super) fn audit(&mut self, event: &Event, subject: &str, diff: Object) {
         self.plan.audit.push(Audit {
             actor: event.actor,
             action: event.event_type.clone(),

@@ -1,9 +1,11 @@
 //! A whole snapshot of a person, in our words: what one event says. What it does not carry is empty.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use crate::clock::Time;
+use crate::{
+    clock::Time,
+    json::{Object, serialize_object},
+};
 
 /// One snapshot. Fields in the order in which they came where order means something (addresses).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -31,9 +33,12 @@ pub struct User {
     pub primary_phone_id: Option<String>,
     pub wallets: Vec<String>,
     pub identities: Vec<Identity>,
-    pub public_metadata: Map<String, Value>,
-    pub private_metadata: Map<String, Value>,
-    pub unsafe_metadata: Map<String, Value>,
+    #[serde(serialize_with = "serialize_object")]
+    pub public_metadata: Object,
+    #[serde(serialize_with = "serialize_object")]
+    pub private_metadata: Object,
+    #[serde(serialize_with = "serialize_object")]
+    pub unsafe_metadata: Object,
 }
 
 /// An e-mail address as the snapshot lists it.

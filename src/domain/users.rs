@@ -2,7 +2,7 @@
 //!
 //! Created and updated differ in nothing but wording: an unknown person is created, a known one compared.
 
-use serde_json::json;
+use crate::json::json;
 
 use super::{
     Account, Event, Outcome, User, Version,

@@ -1,15 +1,16 @@
 //! How readers see a person: the same object on the change feed, the websocket, in the cache and over HTTP.
 //! Column names; times RFC 3339; never `version`, never `private_metadata`.
 
-use serde_json::{Map, Value, json};
-
-use crate::clock::rfc3339;
+use crate::{
+    clock::rfc3339,
+    json::{Object, Value, json},
+};
 
 use super::{Account, account::Field, membership::Member, organization::Org};
 
 /// The whole object. A deleted person's holds only what the emptied row holds.
-pub fn user(account: &Account) -> Map<String, Value> {
-    let mut view = Map::new();
+pub fn user(account: &Account) -> Object {
+    let mut view = Object::new();
     view.insert("id".into(), json!(account.id));
     view.insert("clerk_id".into(), json!(account.clerk_id));
     if account.is_live() {
@@ -27,13 +28,13 @@ pub fn user(account: &Account) -> Map<String, Value> {
 }
 
 /// Only the named members of an object, in the order of the names.
-pub fn only(object: &Map<String, Value>, names: &[String]) -> Map<String, Value> {
+pub fn only(object: &Object, names: &[String]) -> Object {
     names.iter().filter_map(|name| Some((name.clone(), object.get(name)?.clone()))).collect()
 }
 
 /// An organisation as its members see it: never `private_metadata`.
-pub fn organization(row: &Org) -> Map<String, Value> {
-    let mut view = Map::new();
+pub fn organization(row: &Org) -> Object {
+    let mut view = Object::new();
     view.insert("id".into(), json!(row.id));
     view.insert("clerk_id".into(), json!(row.shown.clerk_id));
     if row.live {
@@ -50,8 +51,8 @@ pub fn organization(row: &Org) -> Map<String, Value> {
 }
 
 /// A membership whole, with the member's public profile under `user`.
-pub fn member(row: &Member, person: Option<&Account>) -> Map<String, Value> {
-    let mut view = Map::new();
+pub fn member(row: &Member, person: Option<&Account>) -> Object {
+    let mut view = Object::new();
     view.insert("id".into(), json!(row.id));
     view.insert("organization_id".into(), json!(row.organization_id));
     view.insert("organization_clerk_id".into(), json!(row.shown.pair.organization));
@@ -66,9 +67,9 @@ pub fn member(row: &Member, person: Option<&Account>) -> Map<String, Value> {
 }
 
 /// What the members of an organisation see of one another. Of somebody deleted only the ids are left.
-pub fn profile(row: &Member, person: Option<&Account>) -> Map<String, Value> {
+pub fn profile(row: &Member, person: Option<&Account>) -> Object {
     let column = |name: &str| person.and_then(|account| account.column(name)).map(Field::to_json).unwrap_or_default();
-    let mut view = Map::new();
+    let mut view = Object::new();
     view.insert("id".into(), json!(row.user_id));
     view.insert("clerk_id".into(), json!(row.shown.pair.user));
     view.insert("display_name".into(), column("display_name"));

@@ -2,9 +2,11 @@
 //! and not finished, only what names the person is blanked, so that nobody else loses anything.
 
 use sea_orm::{DbErr, FromQueryResult};
-use serde_json::Value;
 
-use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
+use crate::{
+    db::{Cell, Col, Db, Rows, Stmt, Type},
+    json::Value,
+};
 
 use super::{Departed, clerk_ids, windows};
 
@@ -56,7 +58,7 @@ fn without(row: Row, people: &[Departed]) -> Option<Option<Vec<u8>>> {
     if finished || row.subject.as_deref().is_some_and(about) {
         return Some(None);
     }
-    let mut body: Value = serde_json::from_slice(&row.body).ok()?;
+    let mut body = Value::parse(std::str::from_utf8(&row.body).ok()?).ok()?;
     blank(&mut body, people).then(|| Some(body.to_string().into_bytes()))
 }
 

@@ -1,9 +1,12 @@
 //! Payloads of the change feed. Ids stay: caches and indexes still find by them what they have to forget.
 
+use entity::JsonText;
 use sea_orm::{DbErr, FromQueryResult};
-use serde_json::{Map, Value};
 
-use crate::db::{Cell, Col, Db, Rows, Stmt, Type};
+use crate::{
+    db::{Cell, Col, Db, Rows, Stmt, Type},
+    json::{Object, Value},
+};
 
 use super::{Departed, clerk_ids, windows};
 
@@ -30,11 +33,11 @@ const KEPT: [&str; 16] = [
 #[derive(Debug, FromQueryResult)]
 struct Row {
     seq: i64,
-    payload: Value,
+    payload: JsonText,
 }
 
 /// Whether an object holds more than ids and what goes with them.
-pub(super) fn is_personal(object: &Map<String, Value>) -> bool {
+pub(super) fn is_personal(object: &Object) -> bool {
     object.keys().any(|name| !KEPT.contains(&name.as_str()))
 }
 
@@ -43,10 +46,10 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
     while let Some(last) = windows::last(db, "outbox", after).await? {
         let mut changes = Rows::new(&[Col("seq", Type::Int), Col("payload", Type::TextJson)]);
         for Row { seq, payload } in naming(db, people, after, last).await? {
-            let Value::Object(mut members) = payload else { continue };
+            let Value::Object(mut members) = Value::stored(&payload.0) else { continue };
             if is_personal(&members) {
                 members.retain(|name, _| KEPT.contains(&name.as_str()));
-                changes.push(vec![Cell::Int(seq), Cell::json(&members)]);
+                changes.push(vec![Cell::Int(seq), Cell::from(&members)]);
             }
         }
         touched += changes.len() as u64;

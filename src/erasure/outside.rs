@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::{
     backends::cache::{Entry, Lookup},
     clock::Clock,
+    json::Value,
     sinks::Sinks,
 };
 
@@ -73,7 +72,7 @@ pub(super) async fn stream(sinks: &Sinks, clock: &Clock, people: &[Departed], er
 
 /// What is not as we write it is not ours to keep either.
 fn says_more(frame: &str) -> bool {
-    let frame: Value = serde_json::from_str(frame).unwrap_or_default();
+    let frame = Value::stored(frame);
     frame.get("data").and_then(Value::as_object).is_none_or(feed::is_personal)
 }
 

@@ -2,9 +2,12 @@
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{clock::rfc3339, outbox::feed::Entry};
+use crate::{
+    clock::rfc3339,
+    json::{Value, serialize},
+    outbox::feed::Entry,
+};
 
 use super::{auth::Named, notices::Notice};
 
@@ -38,7 +41,9 @@ pub(super) enum Told<'a> {
         topic: &'a str,
         event: &'a str,
         subject: &'a str,
+        #[serde(serialize_with = "serialize")]
         changed: &'a Value,
+        #[serde(serialize_with = "serialize")]
         data: Value,
         at: String,
         correlation_id: Option<&'a str>,

@@ -94,7 +94,7 @@ pub fn reached(entry: &Entry) -> Vec<Cow<'_, str>> {
     if entry.topic == "internal" {
         return Vec::new();
     }
-    let routed = || entry.routing.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+    let routed = || entry.routing.as_array().into_iter().flatten().filter_map(|topic| topic.as_str());
     let mut words: Vec<Cow<'_, str>> = vec![entry.topic.as_str().into()];
     words.extend(routed().map(Cow::from));
     // A membership's subject is `organisation/user`.

@@ -3,13 +3,13 @@
 
 use entity::inbox::PARKED;
 use sea_orm::{DbErr, FromQueryResult};
-use serde_json::{Map, Value, json};
 
 use crate::{
     clerk::private::{BODY_EMPTIED, keeps_body, mask},
     clock::{Time, rfc3339},
     db::{Db, Stmt},
     domain::State,
+    json::{Object, Value, json},
 };
 
 /// How many receipts are looked through for a page where no index knows the filter.
@@ -26,7 +26,7 @@ pub struct Receipt {
     pub svix_id: String,
     pub event_type: String,
     pub subject: Option<String>,
-    pub user_ids: Value,
+    pub user_ids: serde_json::Value,
     pub instance_id: Option<String>,
     pub occurred_at: Option<Time>,
     pub received_at: Time,
@@ -134,7 +134,7 @@ pub async fn find(db: &Db, svix_id: &str) -> Result<Option<Receipt>, DbErr> {
 ///
 /// # Errors
 /// What the database says.
-pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Map<String, Value>>, DbErr> {
+pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Object>, DbErr> {
     let Some(receipt) = find(db, svix_id).await? else { return Ok(None) };
     let rows = Stmt::new(&db.read, "select body from inbox where svix_id = ").val(svix_id).all(&db.read).await?;
     let stored: Option<Vec<u8>> = rows.first().map_or(Ok(None), |row| row.try_get("", "body"))?;
@@ -142,7 +142,7 @@ pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Map<String, Value>>, 
     if stored.is_none() && keeps_body(&receipt.event_type) {
         row.insert("body_note".into(), BODY_EMPTIED.into());
     }
-    let mut body: Value = stored.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+    let mut body = stored.map(|body| Value::stored(&String::from_utf8_lossy(&body))).unwrap_or_default();
     mask(&mut body);
     row.insert("body".into(), body);
     Ok(Some(row))
@@ -150,17 +150,17 @@ pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Map<String, Value>>, 
 
 impl Receipt {
     /// The columns by their names.
-    pub fn to_json(&self) -> Map<String, Value> {
+    pub fn to_json(&self) -> Object {
         let time = |time: Option<Time>| time.map(rfc3339);
         let row = json!({
             "seq": self.seq, "svix_id": self.svix_id, "event_type": self.event_type, "subject": self.subject,
-            "user_ids": self.user_ids, "instance_id": self.instance_id, "occurred_at": time(self.occurred_at),
+            "user_ids": Value::from(self.user_ids.clone()), "instance_id": self.instance_id, "occurred_at": time(self.occurred_at),
             "received_at": rfc3339(self.received_at), "state": self.state, "outcome": self.outcome,
             "reason": self.reason, "attempts": self.attempts, "available_at": rfc3339(self.available_at),
             "awaits": self.awaits, "awaits_too": self.awaits_too, "claim": self.claim,
             "traceparent": self.traceparent, "origin": self.origin, "duration_us": self.duration_us,
             "finished_at": time(self.finished_at),
         });
-        if let Value::Object(row) = row { row } else { Map::new() }
+        row.into_object()
     }
 }

@@ -41,7 +41,7 @@ pub async fn append<'a>(
             message.topic.into(),
             message.subject.as_str().into(),
             Cell::json(&message.routing),
-            Cell::json(&message.payload),
+            Cell::from(&message.payload),
             Cell::json(&message.changed),
             message.effects.into(),
             message.correlation_id.as_str().into(),

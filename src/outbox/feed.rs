@@ -1,12 +1,12 @@
 //! Reading the change feed, and the frame in which readers get a change.
 
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
-use serde_json::{Map, Value, json};
 
 use crate::{
     clock::{Time, rfc3339},
     db::Stmt,
     domain::view,
+    json::{Object, Value, json},
 };
 
 use super::lazy::Lazy;
@@ -138,7 +138,7 @@ impl Entry {
     /// of people their public profile; `fields` on `users`; all of an operators' message on `admin`. Private metadata
     /// nobody.
     pub fn data(&self, topic: &str, fields: &[String]) -> Value {
-        let empty = Map::new();
+        let empty = Object::new();
         let whole = self.payload.as_object().unwrap_or(&empty);
         if topic == "users" {
             return Value::Object(view::only(whole, fields));
@@ -152,20 +152,27 @@ impl Entry {
     }
 
     /// The frame for `topic`, without `type`.
-    pub fn frame(&self, topic: &str, fields: &[String]) -> Map<String, Value> {
+    pub fn frame(&self, topic: &str, fields: &[String]) -> Object {
         let at = rfc3339(self.occurred_at.unwrap_or(self.created_at));
         let frame = json!({
-            "seq": self.seq, "topic": topic, "event": self.event, "subject": self.subject, "changed": self.changed,
+            "seq": self.seq, "topic": topic, "event": self.event, "subject": self.subject, "changed": *self.changed,
             "data": self.data(topic, fields), "at": at, "correlation_id": self.correlation_id,
         });
-        if let Value::Object(frame) = frame { frame } else { Map::new() }
+        frame.into_object()
     }
 }
 
 #[cfg(test)]
 impl Entry {
     /// A row for tests of who gets what.
-    pub(crate) fn of(seq: i64, event: &str, topic: &str, subject: &str, routing: Value, payload: Value) -> Self {
+    pub(crate) fn of(
+        seq: i64,
+        event: &str,
+        topic: &str,
+        subject: &str,
+        routing: serde_json::Value,
+        payload: serde_json::Value,
+    ) -> Self {
         Self {
             seq,
             event: event.into(),
@@ -173,7 +180,7 @@ impl Entry {
             subject: subject.into(),
             routing: routing.into(),
             payload: payload.into(),
-            changed: json!([]).into(),
+            changed: serde_json::json!([]).into(),
             effects: "all".into(),
             correlation_id: None,
             occurred_at: None,
@@ -183,7 +190,7 @@ impl Entry {
 }
 
 /// What members of an organisation see of each other: a member's own role beside the person, who may stand in `user`.
-fn public_profile(object: &Map<String, Value>) -> Map<String, Value> {
+fn public_profile(object: &Object) -> Object {
     let person = object.get("user").and_then(Value::as_object).unwrap_or(object);
     let members = ["id", "clerk_id", "display_name", "image_url"].map(|name| (name, person.get(name)));
     let shown = members.into_iter().chain([("role", object.get("role"))]);

@@ -4,8 +4,8 @@
 use std::{ops::Deref, sync::OnceLock};
 
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+
+use crate::json::Value;
 
 /// A JSON text that reads as a [`Value`].
 #[derive(Debug, Clone, Default)]
@@ -31,25 +31,19 @@ impl Deref for Lazy {
 
     /// A text that is no JSON, which the database keeps none of, reads as null.
     fn deref(&self) -> &Value {
-        self.value.get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
+        self.value.get_or_init(|| Value::stored(&self.text))
     }
 }
 
-impl From<Value> for Lazy {
-    fn from(value: Value) -> Self {
-        Self { text: value.to_string(), value: value.into() }
+impl From<serde_json::Value> for Lazy {
+    fn from(value: serde_json::Value) -> Self {
+        Self { text: value.to_string(), value: OnceLock::new() }
     }
 }
 
-impl PartialEq<Value> for Lazy {
-    fn eq(&self, other: &Value) -> bool {
+impl PartialEq<serde_json::Value> for Lazy {
+    fn eq(&self, other: &serde_json::Value) -> bool {
         **self == *other
-    }
-}
-
-impl Serialize for Lazy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (**self).serialize(serializer)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::{
     clock::{Time, rfc3339},
     outbox::feed::Entry,
@@ -40,7 +38,7 @@ pub(super) fn idempotency_key(entry: &Entry, sink: &str) -> String {
 
 impl<'a> Alert<'a> {
     pub(super) fn of(entry: &'a Entry) -> Self {
-        let word = |name: &str| entry.payload.get(name).and_then(Value::as_str).unwrap_or("unknown");
+        let word = |name: &str| entry.payload.get(name).and_then(|value| value.as_str()).unwrap_or("unknown");
         Self {
             level: word("level"),
             kind: word("kind"),

@@ -1,11 +1,10 @@
 //! The cache: everybody who changed is written under both their ids, or marked as gone.
 
-use serde_json::json;
-
 use crate::{
     backends::cache::{Cache, Entry as CacheEntry},
     db::Db,
     domain::{Account, view},
+    json::object_text,
     outbox::{
         feed::Entry,
         relay::{Refused, Sink, Transient},
@@ -43,6 +42,6 @@ pub fn keys(account: &Account) -> [String; 2] {
 }
 
 fn cached(account: &Account) -> Vec<CacheEntry> {
-    let json = account.is_live().then(|| json!(view::user(account)).to_string().into());
+    let json = account.is_live().then(|| object_text(&view::user(account)).into());
     keys(account).into_iter().map(|key| CacheEntry { key, rev: account.rev, json: json.clone() }).collect()
 }

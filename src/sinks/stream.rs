@@ -14,11 +14,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::DbErr;
-use serde_json::Value;
 
 use crate::{
     backends::stream::{Added, Item, Mark, Record, Stream},
     db::Db,
+    json::object_text,
     meta,
     outbox::{
         feed::{self, Entry},
@@ -194,7 +194,7 @@ impl StreamSink {
             event: entry.event.clone(),
             subject: entry.subject.clone(),
             effects: entry.effects.clone(),
-            frame: Value::Object(entry.frame(&entry.topic, &self.fields)).to_string(),
+            frame: object_text(&entry.frame(&entry.topic, &self.fields)),
         }
     }
 

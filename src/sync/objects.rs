@@ -5,13 +5,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::DbErr;
-use serde_json::{Map, Value};
 
 use crate::{
     clerk::decode::{Stored, decode},
     clock::Clock,
     db::{Db, is_data_error},
     domain::{Event, Outcome, Plan, Policy, State, plan},
+    json::Object,
     wake::Signals,
 };
 
@@ -71,7 +71,7 @@ pub struct Report {
     /// Each object's end.
     pub applied: Vec<Applied>,
     /// Subject to its changed fields, `[before, after]` each.
-    pub changes: HashMap<String, Map<String, Value>>,
+    pub changes: HashMap<String, Object>,
 }
 
 impl Applier {

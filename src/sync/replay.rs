@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use sea_orm::DbErr;
-use serde_json::{Map, Value};
 
 use crate::{
     clerk::decode::{Stored, decode},
     clock::{Clock, Time},
     db::{Cell, Col, Db, Rows, Stmt, Type},
     domain::{Event, Outcome, Plan, Policy, diff, membership::Pair, plan, plan::Message, view},
+    json::Object,
     outbox::append,
 };
 
@@ -106,7 +106,7 @@ pub struct DryRun {
     /// (svix-id, end).
     pub outcomes: Vec<(String, Outcome)>,
     /// (Subject, field to `[before, after]`, private metadata masked).
-    pub diffs: Vec<(String, Map<String, Value>)>,
+    pub diffs: Vec<(String, Object)>,
 }
 
 /// Plans a page under the commit lock and writes nothing.
@@ -139,7 +139,7 @@ pub async fn dry_run(
 }
 
 /// Subject to its changed fields, `[before, after]` each, private metadata masked.
-pub(super) fn diffs(planned: &Plan) -> Vec<(String, Map<String, Value>)> {
+pub(super) fn diffs(planned: &Plan) -> Vec<(String, Object)> {
     let people = planned.accounts.iter();
     let people = people.map(|c| (c.after.clerk_id.clone(), diff::person(c.before.as_deref(), &c.after)));
     let organizations = planned.organizations.iter();
@@ -192,13 +192,7 @@ pub async fn resync(db: &Db, subjects: &BTreeSet<String>, clock: &Clock) -> Resu
     Ok(messages.len() as u64)
 }
 
-fn message(
-    event: &'static str,
-    topic: &'static str,
-    subject: &str,
-    routing: Vec<String>,
-    payload: Map<String, Value>,
-) -> Message {
+fn message(event: &'static str, topic: &'static str, subject: &str, routing: Vec<String>, payload: Object) -> Message {
     Message {
         seq: 0,
         event,

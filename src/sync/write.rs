@@ -14,6 +14,7 @@ use crate::{
     clock::{Clock, Time},
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{Plan, Policy, plan::Message},
+    json,
 };
 
 /// Everything but the inbox rows' own end. Answers the highest outbox seq afterwards.
@@ -104,7 +105,7 @@ pub(super) fn admin_message(
         topic: "admin",
         subject: subject.to_owned(),
         routing: Vec::new(),
-        payload: payload.as_object().cloned().unwrap_or_default(),
+        payload: json::Value::from(payload).into_object(),
         changed: Vec::new(),
         effects: "all",
         correlation_id: correlation.to_owned(),

@@ -15,6 +15,7 @@ mod erasure;
 mod gateway;
 mod histories;
 mod house;
+mod lossless;
 mod operators;
 mod payloads;
 mod privacy;

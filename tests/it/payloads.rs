@@ -69,7 +69,7 @@ async fn fixtures_come_to_an_end_and_their_secrets_are_nowhere() {
             dump.push_str(&format!("{:?}", (row.reason, row.subject, row.user_ids)));
         }
         for row in entity::outbox::Entity::find().all(&world.app.db.read).await.unwrap() {
-            dump.push_str(&row.payload.to_string());
+            dump.push_str(&row.payload.0);
         }
         for row in entity::user_profiles::Entity::find().all(&world.app.db.read).await.unwrap() {
             dump.push_str(&format!("{row:?}"));

@@ -1,18 +1,18 @@
 //! What operators should know, the latest first. An alert that is raised again moves to the front with its count.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use entity::alerts::Model;
 use sea_orm::DbErr;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    api::{ApiState, auth::Admin, page, params::Params, problem::Problem},
+    api::{ApiState, auth::Admin, body::JsonBody, page, params::Params, problem::Problem},
     clock::{Time, from_millis, rfc3339},
     db::{Db, Stmt},
 };
 
-pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let before = params.cursor("alerts", |key| {

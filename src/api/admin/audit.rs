@@ -1,14 +1,13 @@
 //! The audit trail: who changed what, the latest first.
 
-use axum::{Json, extract::State};
-use serde_json::Value;
+use axum::extract::State;
 
 use crate::{
-    api::{ApiState, auth::Admin, page, params::Params, problem::Problem},
+    api::{ApiState, auth::Admin, body::JsonBody, page, params::Params, problem::Problem},
     audit,
 };
 
-pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["subject", "limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let before = params.cursor("audit", |key| key.parse().ok())?;

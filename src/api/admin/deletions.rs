@@ -9,6 +9,7 @@ use crate::{
         ApiState,
         auth::Admin,
         body::Body,
+        body::JsonBody,
         page,
         params::{Params, Segment},
         problem::Problem,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Newest first.
-pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let before = params.cursor("deletions", |key| key.parse().ok())?.unwrap_or(i64::MAX);

@@ -1,7 +1,6 @@
 //! The receipts: what Clerk delivered and what became of each.
 
-use axum::{Json, extract::State};
-use serde_json::Value;
+use axum::extract::State;
 
 use crate::{
     domain,
@@ -14,13 +13,14 @@ use crate::{
 use crate::api::{
     ApiState,
     auth::Admin,
+    body::JsonBody,
     page,
     params::{Params, Segment},
     problem::Problem,
 };
 
 /// Newest first, without bodies. A page may be short and yet have a `next_cursor`: see [`list::page`].
-pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["state", "type", "subject", "limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let before = params.cursor("events", |key| key.parse().ok())?;
@@ -30,7 +30,7 @@ pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params
         subject: params.filter("subject").map(str::to_owned),
     };
     let (rows, next) = list::page(&state.db, &filter, before, limit, WINDOW).await?;
-    Ok(page::list("events", rows.iter().map(|row| row.to_json().into()).collect(), next))
+    Ok(page::list("events", rows.iter().map(|row| row.to_json()).collect(), next))
 }
 
 fn word(word: &str) -> Result<domain::State, Problem> {
@@ -45,9 +45,9 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     _: Admin,
     Segment(svix_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<JsonBody, Problem> {
     let row = list::show(&state.db, &svix_id).await?.ok_or_else(Problem::missing)?;
-    Ok(Json(row.into()))
+    Ok(JsonBody(row.into()))
 }
 
 /// Has it planned again; answers the row as it now is.
@@ -55,7 +55,7 @@ pub(super) async fn retry(
     State(state): State<ApiState>,
     _: Admin,
     Segment(svix_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<JsonBody, Problem> {
     admin::retry(&state.db, &svix_id, state.clock.now()).await?;
     state.signals.inbox.wake();
     after(&state, &svix_id).await
@@ -66,14 +66,14 @@ pub(super) async fn discard(
     State(state): State<ApiState>,
     _: Admin,
     Segment(svix_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<JsonBody, Problem> {
     admin::discard(&state.db, &svix_id, state.clock.now()).await?;
     after(&state, &svix_id).await
 }
 
-async fn after(state: &ApiState, svix_id: &str) -> Result<Json<Value>, Problem> {
+async fn after(state: &ApiState, svix_id: &str) -> Result<JsonBody, Problem> {
     let row = list::find(&state.db, svix_id).await?.ok_or_else(Problem::missing)?;
-    Ok(Json(row.to_json().into()))
+    Ok(JsonBody(row.to_json().into()))
 }
 
 impl From<AdminError> for Problem {

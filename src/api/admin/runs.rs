@@ -1,15 +1,14 @@
 //! Runs over everybody at Clerk: backfills and comparisons, the latest first.
 
-use axum::{Json, extract::State};
-use serde_json::Value;
+use axum::extract::State;
 
 use crate::{
-    api::{ApiState, auth::Admin, page, params::Params, problem::Problem},
+    api::{ApiState, auth::Admin, body::JsonBody, page, params::Params, problem::Problem},
     clock::from_millis,
     reconcile::runs,
 };
 
-pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params) -> Result<JsonBody, Problem> {
     let params = params.only(&["limit", "cursor"])?;
     let limit = params.limit(100, 20)?;
     let before = params.cursor("runs", |key| from_millis(key.parse().ok()?))?;

@@ -1,12 +1,11 @@
 //! What of the change feed a caller may see. Services see what happens to people and organisations; people what concerns
 //! their own person, as their websocket would bring it: the rows that reach `user:…`, whole.
 
-use serde_json::{Map, Value};
-
 use crate::{
     access::{Caller, person::Person},
     clerk::token::Session,
     gateway,
+    json::Object,
     outbox::{feed::Entry, past::Wanted},
 };
 
@@ -33,7 +32,7 @@ pub(super) struct Own {
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) seq: i64,
-    pub(super) frame: Map<String, Value>,
+    pub(super) frame: Object,
 }
 
 /// `internal` is for nobody.
@@ -125,7 +124,7 @@ mod tests {
         Sight::own(&Person { session, id, seen })
     }
 
-    fn entry(event: &str, topic: &str, subject: &str, routing: Value, payload: Value) -> Entry {
+    fn entry(event: &str, topic: &str, subject: &str, routing: serde_json::Value, payload: serde_json::Value) -> Entry {
         Entry::of(8, event, topic, subject, routing, payload)
     }
 
@@ -140,7 +139,7 @@ mod tests {
             let sight = sight(known, 0);
             for subject in ["user_1", "org_1/user_1"] {
                 let change = sight.change(&row("users", subject, &id.to_string()), &[]).unwrap();
-                assert_eq!((change.seq, &change.frame["topic"]), (8, &json!(topic)), "{subject}");
+                assert_eq!((change.seq, change.frame["topic"].as_str()), (8, Some(topic.as_str())), "{subject}");
                 assert_eq!(change.frame["data"], json!({"email": "a@example.com"}));
             }
             let other = Uuid::from_u128(8).to_string();

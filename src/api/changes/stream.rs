@@ -20,7 +20,6 @@ use axum::{
 };
 use futures_util::stream;
 use sea_orm::DbErr;
-use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout, timeout_at},
@@ -30,6 +29,7 @@ use crate::{
     access::{Caller, person},
     api::{ApiState, line::Peer, problem::Problem},
     db::Quiet,
+    json::{Value, json, object_text},
 };
 
 use super::{
@@ -197,7 +197,7 @@ impl Stream {
 }
 
 fn message(change: Change) -> Event {
-    Event::default().id(change.seq.to_string()).data(Value::Object(change.frame).to_string())
+    Event::default().id(change.seq.to_string()).data(object_text(&change.frame))
 }
 
 fn named(name: &str, at: i64, data: &Value) -> Event {

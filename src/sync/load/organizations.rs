@@ -4,9 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::Id;
+use entity::{Id, JsonText};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
-use serde_json::{Map, Value};
 
 use crate::{
     db::{Col, Rows, Stmt, Type},
@@ -17,6 +16,7 @@ use crate::{
         organization::Org,
         policy::SoleAdmin,
     },
+    json::{Object, Value},
 };
 
 /// Organisations and pairs that the events name.
@@ -143,8 +143,8 @@ pub fn organization(row: entity::organizations::Model) -> Org {
             slug: row.slug,
             image_url: row.image_url,
             created_by: row.created_by,
-            public_metadata: object(row.public_metadata),
-            private_metadata: object(row.private_metadata),
+            public_metadata: object(&row.public_metadata),
+            private_metadata: object(&row.private_metadata),
             created_at: row.clerk_created_at,
             updated_at: row.clerk_updated_at,
         },
@@ -158,8 +158,8 @@ pub fn organization(row: entity::organizations::Model) -> Org {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
-    if let Value::Object(members) = value { members } else { Map::new() }
+fn object(text: &JsonText) -> Object {
+    Value::stored(&text.0).into_object()
 }
 
 const MEMBER: &str = "select m.*, o.clerk_id as organization_clerk_id, u.clerk_id as user_clerk_id from ";
@@ -251,7 +251,8 @@ async fn seniors(
 
 fn member(row: &QueryResult) -> Result<Member, DbErr> {
     let id = |name: &str| row.try_get::<Id>("", name).map(|id| id.0);
-    let permissions: Value = row.try_get("", "permissions")?;
+    let permissions: JsonText = row.try_get("", "permissions")?;
+    let permissions = Value::stored(&permissions.0);
     let permissions = permissions.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
     let created_at: Option<crate::clock::Time> = row.try_get("", "clerk_created_at")?;
     Ok(Member {

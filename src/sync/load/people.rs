@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use entity::{Id, email_addresses, federated_identities, users};
+use entity::{Id, JsonText, email_addresses, federated_identities, users};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         status::Status,
         user::Identity,
     },
+    json::Value,
 };
 
 /// The accounts of these Clerk ids, as the rows show them, in the order of the ids. Four statements, however many.
@@ -117,15 +117,15 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
 
 fn account(row: &QueryResult) -> Result<Account, DbErr> {
     let user = users::Model::from_query_result(row, "")?;
-    let json = |name: &str| row.try_get::<Option<Value>>("", name).map(Option::unwrap_or_default);
-    let object = |name: &str| json(name).map(|value| value.as_object().cloned().unwrap_or_default());
+    let text = |name: &str| row.try_get::<Option<JsonText>>("", name).map(Option::unwrap_or_default);
+    let json = |name: &str| text(name).map(|text| Value::stored(&text.0));
+    let object = |name: &str| json(name).map(Value::into_object);
     let profile = Profile {
         has_image: row.try_get::<Option<bool>>("", "has_image")?.unwrap_or_default(),
         phone_numbers: json("phone_numbers")?,
         web3_wallets: json("web3_wallets")?,
         legal_accepted_at: row.try_get("", "legal_accepted_at")?,
     };
-    let settings: Map<String, Value> = object("settings")?;
     Ok(Account {
         id: user.id.0,
         clerk_id: user.clerk_id.unwrap_or_default(),
@@ -152,7 +152,7 @@ fn account(row: &QueryResult) -> Result<Account, DbErr> {
         private_metadata: object("private_metadata")?,
         unsafe_metadata: object("unsafe_metadata")?,
         mapped_settings: object("mapped")?,
-        settings,
+        settings: object("settings")?,
         addresses: BTreeMap::new(),
         identities: BTreeMap::new(),
         roles: BTreeSet::new(),

@@ -182,7 +182,7 @@ pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Tim
             entry.actor.into(),
             entry.action.as_str().into(),
             entry.subject.as_str().into(),
-            Cell::json(&entry.diff),
+            Cell::from(&entry.diff),
             entry.correlation_id.as_str().into(),
         ]);
     }

@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{Account, plan::Changed},
+    json::Object,
 };
 
 const ID: [Col; 1] = [Col("id", Type::Id)];
@@ -19,12 +20,12 @@ const PROFILE: [Col; 6] = [
     Col("rev", Type::Int),
 ];
 const SETTINGS: [Col; 4] =
-    [Col("id", Type::Id), Col("settings", Type::Json), Col("mapped", Type::Json), Col("rev", Type::Int)];
+    [Col("id", Type::Id), Col("settings", Type::Json), Col("mapped", Type::TextJson), Col("rev", Type::Int)];
 const METADATA: [Col; 5] = [
     Col("id", Type::Id),
-    Col("public_metadata", Type::Json),
-    Col("private_metadata", Type::Json),
-    Col("unsafe_metadata", Type::Json),
+    Col("public_metadata", Type::TextJson),
+    Col("private_metadata", Type::TextJson),
+    Col("unsafe_metadata", Type::TextJson),
     Col("rev", Type::Int),
 ];
 const ADDRESS: [Col; 5] = [
@@ -72,8 +73,6 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed], cl
     sides.write(tx, clock).await
 }
 
-type Object = serde_json::Map<String, serde_json::Value>;
-
 fn metadata(row: &Account) -> (&Object, &Object, &Object) {
     (&row.public_metadata, &row.private_metadata, &row.unsafe_metadata)
 }
@@ -83,7 +82,7 @@ impl Sides {
         let (id, rev) = (Cell::Id(after.id), Cell::Int(after.rev));
         if before.is_none_or(|row| row.profile != after.profile) {
             let profile = &after.profile;
-            let (phones, wallets) = (Cell::json(&profile.phone_numbers), Cell::json(&profile.web3_wallets));
+            let (phones, wallets) = (Cell::from(&profile.phone_numbers), Cell::from(&profile.web3_wallets));
             self.profiles.push(vec![
                 id.clone(),
                 profile.has_image.into(),
@@ -96,14 +95,14 @@ impl Sides {
         if before.is_none_or(|row| row.mapped_settings != after.mapped_settings) {
             self.settings.push(vec![
                 id.clone(),
-                Cell::json(&after.settings),
-                Cell::json(&after.mapped_settings),
+                Cell::from(&after.settings),
+                Cell::from(&after.mapped_settings),
                 rev.clone(),
             ]);
         }
         let (public, private, r#unsafe) = metadata(after);
         if before.is_none_or(|row| metadata(row) != (public, private, r#unsafe)) {
-            self.metadata.push(vec![id, Cell::json(public), Cell::json(private), Cell::json(r#unsafe), rev]);
+            self.metadata.push(vec![id, Cell::from(public), Cell::from(private), Cell::from(r#unsafe), rev]);
         }
         self.gather_sets(before, after);
     }

@@ -81,7 +81,7 @@ async fn an_event_without_its_body_keeps_the_end_it_had() {
         assert!(refused.to_string().contains(BODY_EMPTIED), "{refused}");
         assert_eq!(world.inbox("msg_ben").await, ben);
         let shown = list::show(db, "msg_ben").await.unwrap().unwrap();
-        assert_eq!((&shown["body"], &shown["body_note"]), (&Value::Null, &json!(BODY_EMPTIED)));
+        assert_eq!((shown["body"].is_null(), shown["body_note"].as_str()), (true, Some(BODY_EMPTIED)));
         // Types whose bodies are never stored need none.
         world.deliver("msg_mail", &json!({"type": "email.created", "data": {"id": "ema_1"}})).await;
         world.drain().await;
@@ -99,7 +99,7 @@ async fn operators_are_told_that_a_body_is_gone() {
         assert!(server.admin("/v1/admin/events/msg_ada").await.get("body_note").is_none());
         assert_eq!(round(&server.app, 31).await.bodies, 1, "{}", server.name);
         let shown = server.admin("/v1/admin/events/msg_ada").await;
-        assert_eq!((&shown["body"], &shown["body_note"]), (&Value::Null, &json!(BODY_EMPTIED)));
+        assert_eq!((shown["body"].is_null(), shown["body_note"].as_str()), (true, Some(BODY_EMPTIED)));
         let answer = server.post("/v1/admin/events/msg_ada/retry", ADMIN).await;
         answer.is_problem(409, "conflict_condition", server.name);
         assert!(answer.text.contains(BODY_EMPTIED), "{}", answer.text);

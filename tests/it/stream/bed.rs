@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clerk_sync::{
     app::App,
     db::Stmt,
+    json::object_text,
     outbox::{feed, relay::Sink},
     sinks::stream::StreamSink,
 };
@@ -147,7 +148,10 @@ pub(super) async fn cursor(app: &App, sink: &str) -> Option<i64> {
 pub(super) async fn told(app: &App, after: i64) -> Vec<(i64, Value)> {
     let rows = feed::read(&app.db.read, after, 100_000).await.unwrap();
     let ours = rows.iter().filter(|row| ["users", "organizations"].contains(&row.topic.as_str()));
-    ours.map(|row| (row.seq, Value::Object(row.frame(&row.topic, &app.config.gateway.list_fields)))).collect()
+    ours.map(|row| {
+        (row.seq, serde_json::from_str(&object_text(&row.frame(&row.topic, &app.config.gateway.list_fields))).unwrap())
+    })
+    .collect()
 }
 
 /// That the stream holds exactly what the feed has for it after a change.

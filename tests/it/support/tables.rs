@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use entity::{
-    Id, email_addresses, federated_identities, organization_memberships, organizations, roles, subjects, user_metadata,
-    user_profiles, user_roles, user_settings, users,
+    Id, JsonText, email_addresses, federated_identities, organization_memberships, organizations, roles, subjects,
+    user_metadata, user_profiles, user_roles, user_settings, users,
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, EntityTrait};
 use serde_json::{Value, json};
@@ -104,16 +104,16 @@ pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
         put(
             p.user_id,
             "profile",
-            json!({"has_image": p.has_image, "phone_numbers": p.phone_numbers, "web3_wallets": p.web3_wallets, "legal_accepted_at": ms(p.legal_accepted_at)}),
+            json!({"has_image": p.has_image, "phone_numbers": read(&p.phone_numbers), "web3_wallets": read(&p.web3_wallets), "legal_accepted_at": ms(p.legal_accepted_at)}),
         );
     }
     for s in user_settings::Entity::find().all(db).await.unwrap() {
-        put(s.user_id, "settings", json!({"settings": s.settings, "mapped": s.mapped}));
+        put(s.user_id, "settings", json!({"settings": read(&s.settings), "mapped": read(&s.mapped)}));
     }
     for m in user_metadata::Entity::find().all(db).await.unwrap() {
-        put(m.user_id, "public_metadata", m.public_metadata);
-        put(m.user_id, "private_metadata", m.private_metadata);
-        put(m.user_id, "unsafe_metadata", m.unsafe_metadata);
+        put(m.user_id, "public_metadata", read(&m.public_metadata));
+        put(m.user_id, "private_metadata", read(&m.private_metadata));
+        put(m.user_id, "unsafe_metadata", read(&m.unsafe_metadata));
     }
     let mut facts: Vec<Value> = Vec::new();
     for s in subjects::Entity::find().all(db).await.unwrap() {
@@ -127,6 +127,11 @@ pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
     })
 }
 
+/// A JSON column; its text where no `serde_json::Value` can hold it.
+pub(crate) fn read(column: &JsonText) -> Value {
+    serde_json::from_str(&column.0).unwrap_or_else(|_| json!(column.0))
+}
+
 /// Organisations by Clerk id, the owner by theirs; memberships by their pair.
 async fn organized(db: &DatabaseConnection, users: &BTreeMap<Id, String>) -> (Vec<Value>, Vec<Value>) {
     let (mut names, mut out): (BTreeMap<Id, String>, BTreeMap<String, Value>) = Default::default();
@@ -134,8 +139,8 @@ async fn organized(db: &DatabaseConnection, users: &BTreeMap<Id, String>) -> (Ve
         let row = json!({
             "clerk_id": o.clerk_id, "name": o.name, "slug": o.slug, "image_url": o.image_url,
             "created_by": o.created_by, "owner": o.owner_id.map(|id| users[&id].clone()),
-            "members_count": o.members_count, "public_metadata": o.public_metadata,
-            "private_metadata": o.private_metadata, "status": o.status, "clerk_created_at": ms(o.clerk_created_at),
+            "members_count": o.members_count, "public_metadata": read(&o.public_metadata),
+            "private_metadata": read(&o.private_metadata), "status": o.status, "clerk_created_at": ms(o.clerk_created_at),
             "clerk_updated_at": ms(o.clerk_updated_at), "deleted_at": ms(o.deleted_at), "version": o.version,
         });
         names.insert(o.id, o.clerk_id.clone());

@@ -9,7 +9,7 @@ use clerk_sync::{
     outbox::append,
     sync::load,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
@@ -301,7 +301,7 @@ pub(super) fn message(
     routing: Vec<String>,
     payload: Value,
 ) -> Message {
-    let payload: Map<String, Value> = payload.as_object().unwrap().clone();
+    let payload = clerk_sync::json::Value::from(payload).into_object();
     Message {
         seq,
         event,
