@@ -1,7 +1,7 @@
 //! A whole snapshot of a person, in our words: what one event says. What it does not carry is empty.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::clock::Time;
 
@@ -59,6 +59,17 @@ pub struct Phone {
 pub struct Identity {
     /// The provider without protocol prefix: `google`, `github`, …
     pub provider: String,
+    /// Clerk's id of the enterprise connection; empty for OAuth. Two tenants' identity providers may use one name.
+    /// An empty one is left out of the hash in a version, so that the versions of those without one stay what they were.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connection: String,
     /// The provider's id of the person.
     pub subject: String,
+}
+
+impl Identity {
+    /// As readers see it; the connection is empty for OAuth.
+    pub fn to_json(&self) -> Value {
+        json!({"provider": self.provider, "connection": self.connection, "provider_subject_id": self.subject})
+    }
 }
