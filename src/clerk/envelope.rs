@@ -77,7 +77,7 @@ pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
         object_id,
         user_ids: found.user_ids.into_iter().collect(),
         body,
-        instance_id: instance_id.and_then(id),
+        instance_id: instance_id.and_then(instance),
         occurred_at: timestamp.and_then(read_as).and_then(|at: Value| millis(&at)),
         event_type: clip(event_type),
     })
@@ -91,6 +91,11 @@ fn read_as<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
 fn id(raw: &RawValue) -> Option<String> {
     let id: String = read_as(raw)?;
     (!id.is_empty() && id.len() <= 255 && !id.contains('\0')).then_some(id)
+}
+
+/// One that is too long is clipped, not left out: it is still of another instance than the configured one.
+fn instance(raw: &RawValue) -> Option<String> {
+    read_as(raw).filter(|id: &String| !id.is_empty()).map(|id| clip(id.replace('\0', "\u{fffd}")))
 }
 
 fn clip(mut text: String) -> String {
