@@ -114,7 +114,8 @@ pub fn refusing_constraint(error: &DbErr) -> Option<String> {
     error.as_database_error()?.constraint().map(str::to_owned)
 }
 
-/// Whether an error is about the data of a statement (SQLSTATE 22, 23), so that trying the same again cannot help.
+/// Whether an error is about the data of a statement (SQLSTATE 22, 23, and 54: a value too large for an index, say), so
+/// that trying the same again cannot help.
 /// Everything else (connection, serialisation, disk) is worth another try.
 pub fn is_data_error(error: &DbErr) -> bool {
     let (DbErr::Exec(inner) | DbErr::Query(inner)) = error else {
@@ -127,7 +128,7 @@ pub fn is_data_error(error: &DbErr) -> bool {
         Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
             code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
         }
-        Some(code) => code.starts_with("22") || code.starts_with("23"),
+        Some(code) => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
         None => false,
     }
 }

@@ -8,7 +8,7 @@
 //! | [`version`] | the total order of one subject's snapshots |
 //! | [`facts`] | what we know of a subject, which only grows |
 //! | [`entry`] | who may enter |
-//! | [`emails`] | primary address, normal form, and who blocks an address |
+//! | [`normal_form`], [`emails`] | when two addresses are one, which is primary, and who blocks an address |
 //! | [`identities`] | whose a federated identity is |
 //! | [`roles`], [`settings`], [`status`], [`names`] | columns that are functions of the newest snapshot |
 //! | [`deletion`], [`holds`] | what is left of a deleted person, and which deletions wait for an operator |
@@ -31,6 +31,7 @@ pub mod identities;
 pub mod membership;
 mod memberships;
 pub mod names;
+mod normal_form;
 pub mod operators;
 pub mod organization;
 mod organizations;

@@ -14,6 +14,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub provider: String,
     #[sea_orm(primary_key, auto_increment = false)]
+    pub connection: String,
+    #[sea_orm(primary_key, auto_increment = false)]
     pub provider_subject_id: String,
     pub current: bool,
 }

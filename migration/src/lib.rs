@@ -1,9 +1,12 @@
 //! The steps that build clerk-sync's tables, up and down, on SQLite and on Postgres.
 //!
-//! One step a file, each a list of statements in a small common dialect (see [`step`]).
+//! One step a file: a list of statements in a small common dialect (see [`step`]) or, where rows have to be computed,
+//! code that reads and writes them in chunks.
 //! A step that has landed is never edited: a change is a new step. Nothing here imports
 //! `entity`, so that editing an entity cannot rewrite history.
 
+mod addresses;
+mod clashes;
 mod m20261121_000001_meta;
 mod m20261121_000002_users;
 mod m20261121_000003_subjects;
@@ -21,8 +24,12 @@ mod m20261121_000015_erasure;
 mod m20261121_000018_wakes;
 mod m20261121_000019_lighter_people;
 mod m20261121_000021_runs;
+mod m20261130_000022_connections;
+mod m20261130_000023_normal_form;
 mod m20261130_000026_lossless_json;
+mod normal_form;
 mod step;
+mod values;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
@@ -52,6 +59,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000018_wakes::STEP),
             Box::new(m20261121_000019_lighter_people::STEP),
             Box::new(m20261121_000021_runs::STEP),
+            Box::new(m20261130_000022_connections::STEP),
+            Box::new(m20261130_000023_normal_form::NormalForm),
             Box::new(m20261130_000026_lossless_json::STEP),
         ]
     }

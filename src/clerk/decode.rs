@@ -9,7 +9,7 @@ use crate::{
         membership::Told,
         validate,
     },
-    json::{Lexer, Object, SyntaxError, Token, parse::DELIVERY_DEPTH, parse::Parser},
+    json::{Lexer, Object, SyntaxError, Token, Value, parse::DELIVERY_DEPTH, parse::Parser},
 };
 use sea_orm::FromQueryResult;
 
@@ -65,11 +65,11 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
     }
     let read = match stored.event_type.as_str() {
         "user.created" | "user.updated" => data(stored).and_then(|data| user_snapshot(stored, data)),
-        "user.deleted" => deleted(stored).map(|clerk_id| Change::UserDeleted { clerk_id }),
+        "user.deleted" => deleted(stored, |clerk_id| Change::UserDeleted { clerk_id }),
         "organization.created" | "organization.updated" => {
             data(stored).and_then(|data| organization_snapshot(stored, data))
         }
-        "organization.deleted" => deleted(stored).map(|clerk_id| Change::OrganizationDeleted { clerk_id }),
+        "organization.deleted" => deleted(stored, |clerk_id| Change::OrganizationDeleted { clerk_id }),
         "organizationMembership.created" | "organizationMembership.updated" => membership_told(stored, false),
         "organizationMembership.deleted" => membership_told(stored, true),
         "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
@@ -126,13 +126,24 @@ fn read_members(lexer: &mut Lexer<'_>) -> Result<Data, SyntaxError> {
     Ok((members, cut))
 }
 
-pub(super) fn id(data: &Object) -> Option<String> {
-    let id = data.get("id")?.as_str()?;
-    (!id.is_empty() && id.len() <= 255).then(|| id.to_owned())
+/// The id of an object; `missing` and `long` are what is said where there is none that a column can hold.
+pub(super) fn id(object: Option<&Value>, missing: &'static str, long: &'static str) -> Result<String, &'static str> {
+    let id = object.and_then(Value::as_str).filter(|id| !id.is_empty()).ok_or(missing)?;
+    if validate::id(id) { Ok(id.to_owned()) } else { Err(long) }
 }
 
-fn deleted(stored: &Stored) -> Result<String, &'static str> {
-    id(&data(stored)?.0).ok_or("malformed: data has no id")
+pub(super) fn own_id(data: &Object) -> Result<String, &'static str> {
+    id(data.get("id"), "malformed: data has no id", "malformed: data.id is longer than 255 bytes")
+}
+
+/// A deletion: `deleted` is absent or true. Of one that is no boolean the type of the event decides.
+fn deleted(stored: &Stored, change: impl FnOnce(String) -> Change) -> Result<Change, &'static str> {
+    let (data, _) = data(stored)?;
+    let clerk_id = own_id(&data)?;
+    Ok(match data.get("deleted") {
+        Some(Value::Bool(false)) => Change::NotDeleted { clerk_id },
+        _ => change(clerk_id),
+    })
 }
 
 fn ms(time: Time) -> u64 {
@@ -140,7 +151,7 @@ fn ms(time: Time) -> u64 {
 }
 
 fn user_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &'static str> {
-    let (mut user, mut emptied) = user::read(id(&data).ok_or("malformed: data has no id")?, &data);
+    let (mut user, mut emptied) = user::read(own_id(&data)?, &data);
     emptied.extend(cut);
     let updated_at = user.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
     user.updated_at = Some(updated_at);
@@ -152,7 +163,7 @@ fn user_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &'static 
 }
 
 fn organization_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &'static str> {
-    let (mut organization, mut emptied) = organization::read(id(&data).ok_or("malformed: data has no id")?, &data);
+    let (mut organization, mut emptied) = organization::read(own_id(&data)?, &data);
     emptied.extend(cut);
     let updated_at = organization.updated_at.or(stored.occurred_at).ok_or(NO_TIME)?;
     organization.updated_at = Some(updated_at);
@@ -175,8 +186,8 @@ fn membership_told(stored: &Stored, ended: bool) -> Result<Change, &'static str>
 
 /// Of sessions only the ids are stored.
 fn session_ended(stored: &Stored) -> Result<Change, &'static str> {
-    let session_id = stored.object_id.clone().ok_or("malformed: data has no id")?;
+    let session_id = stored.object_id.clone().ok_or("malformed: data has no id, or one longer than 255 bytes")?;
     let clerk_id = stored.subject.clone().filter(|subject| *subject != session_id);
-    let clerk_id = clerk_id.ok_or("malformed: data has no user_id")?;
+    let clerk_id = clerk_id.ok_or("malformed: data has no user_id, or one longer than 255 bytes")?;
     Ok(Change::SessionEnded { session_id, clerk_id })
 }

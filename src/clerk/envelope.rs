@@ -57,7 +57,7 @@ pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
         object_id,
         user_ids: user_ids.into_iter().collect(),
         body: keeps_body.then(|| left.map_or_else(|| body.to_vec(), String::into_bytes)),
-        instance_id: found.instance_id.and_then(id),
+        instance_id: found.instance_id.and_then(instance),
         occurred_at: found.timestamp.and_then(|at| millis(&Number::written(at).into())),
         event_type: clip(event_type.into_owned()),
     })
@@ -66,6 +66,11 @@ pub fn read(body: &[u8]) -> Result<Envelope, InvalidPayload> {
 /// An id as a column can hold it: not empty, not absurdly long.
 fn id(id: Cow<'_, str>) -> Option<String> {
     (!id.is_empty() && id.len() <= 255).then(|| id.into_owned())
+}
+
+/// One that is too long is clipped, not left out: it is still of another instance than the configured one.
+fn instance(id: Cow<'_, str>) -> Option<String> {
+    (!id.is_empty()).then(|| clip(id.into_owned()))
 }
 
 fn clip(mut text: String) -> String {

@@ -39,6 +39,11 @@ impl<'a> Fields<'a> {
         self.take(name, Value::as_bool).unwrap_or_default()
     }
 
+    /// A truth that bars a user: what is there and is neither a boolean nor null counts as true, to be on the safe side.
+    pub fn bar(&mut self, name: &'static str) -> bool {
+        self.take(name, Value::as_bool).unwrap_or_else(|| self.wrong.contains(&name))
+    }
+
     /// A time in milliseconds or, with ten digits, seconds.
     pub fn time(&mut self, name: &'static str) -> Option<Time> {
         self.take(name, millis)

@@ -3,26 +3,40 @@
 
 use crate::{
     clock::Time,
-    domain::membership::{Membership, Pair},
+    domain::{
+        membership::{Membership, Pair},
+        validate,
+    },
     json::{Object, Value},
 };
 
-use super::{decode::id, fields::Fields};
+use super::{
+    decode::{id, own_id},
+    fields::Fields,
+};
 
 /// Reads a membership; `at` stands in for a missing `created_at`.
 ///
 /// # Errors
 /// What it lacks, in our words.
 pub(super) fn read(data: &Object, at: Option<Time>) -> Result<Membership, &'static str> {
-    let clerk_id = id(data).ok_or("malformed: data has no id")?;
-    let inner = |name: &str, member: &str| {
-        let id = data.get(name)?.get(member)?.as_str()?;
-        (!id.is_empty() && id.len() <= 255).then(|| id.to_owned())
-    };
-    let organization = inner("organization", "id").ok_or("malformed: data.organization has no id")?;
-    let user = inner("public_user_data", "user_id").ok_or("malformed: data.public_user_data has no user_id")?;
+    let clerk_id = own_id(data)?;
+    let inner = |name: &str, member: &str| data.get(name).and_then(|object| object.get(member));
+    let organization = id(
+        inner("organization", "id"),
+        "malformed: data.organization has no id",
+        "malformed: data.organization.id is longer than 255 bytes",
+    )?;
+    let user = id(
+        inner("public_user_data", "user_id"),
+        "malformed: data.public_user_data has no user_id",
+        "malformed: data.public_user_data.user_id is longer than 255 bytes",
+    )?;
     let mut f = Fields::new(data);
-    let role = f.text("role").filter(|role| role.len() <= 255).ok_or("malformed: data has no role")?;
+    let role = f.text("role").ok_or("malformed: data has no role")?;
+    if !validate::id(&role) {
+        return Err("malformed: data.role is longer than 255 bytes");
+    }
     let permissions = data.get("permissions").and_then(Value::as_array).into_iter().flatten();
     let permissions = permissions.filter_map(Value::as_str).map(str::to_owned).collect();
     let updated_at = f.time("updated_at");

@@ -1,7 +1,12 @@
-//! Clerk's User object, in the three shapes that its external accounts really come in.
+//! Clerk's User object, in the shapes that its external, enterprise and SAML accounts really come in.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    domain::user::{Email, Identity, Phone, User},
+    domain::{
+        user::{Email, Identity, Phone, User},
+        validate,
+    },
     json::{Object, Value},
 };
 
@@ -13,11 +18,7 @@ pub(super) fn read(clerk_id: String, data: &Object) -> (User, Vec<&'static str>)
     let emails = f.list("email_addresses").filter_map(email).collect();
     let phones = f.list("phone_numbers").filter_map(phone).collect();
     let wallets = f.list("web3_wallets").filter_map(|wallet| Fields::new(wallet).text("web3_wallet")).collect();
-    let mut identities: Vec<Identity> = f.list("external_accounts").filter_map(external_account).collect();
-    identities.extend(f.list("enterprise_accounts").filter_map(external_account));
-    identities.extend(f.list("saml_accounts").filter_map(external_account));
-    identities.sort();
-    identities.dedup();
+    let identities = identities(&mut f);
     let user = User {
         clerk_id,
         external_id: f.text("external_id"),
@@ -27,8 +28,8 @@ pub(super) fn read(clerk_id: String, data: &Object) -> (User, Vec<&'static str>)
         image_url: f.text("image_url").or_else(|| f.text("profile_image_url")),
         has_image: f.truth("has_image"),
         locale: f.text("locale"),
-        banned: f.truth("banned"),
-        deprovisioned: f.truth("deprovisioned"),
+        banned: f.bar("banned"),
+        deprovisioned: f.bar("deprovisioned"),
         password_enabled: f.truth("password_enabled"),
         two_factor_enabled: f.truth("two_factor_enabled"),
         legal_accepted_at: f.time("legal_accepted_at"),
@@ -46,6 +47,43 @@ pub(super) fn read(clerk_id: String, data: &Object) -> (User, Vec<&'static str>)
         unsafe_metadata: f.object("unsafe_metadata"),
     };
     (user, f.wrong)
+}
+
+/// Who the user is elsewhere, sorted. What is too long for an index is left out.
+fn identities(f: &mut Fields<'_>) -> Vec<Identity> {
+    let mut found: BTreeSet<Identity> = BTreeSet::new();
+    // Clerk lists a SAML account among the enterprise accounts too, and may spell the provider otherwise there: within a
+    // connection the subject alone is who it is, under the provider's first name.
+    let mut enterprise: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut unnamed: Vec<Identity> = Vec::new();
+    for list in ["external_accounts", "enterprise_accounts", "saml_accounts"] {
+        let mut spelled: BTreeMap<(String, String), String> = BTreeMap::new();
+        for identity in f.list(list).filter_map(external_account) {
+            if !validate::identity(&identity) {
+                f.wrong.push(list);
+            } else if identity.connection.is_empty() {
+                match list {
+                    "external_accounts" => _ = found.insert(identity),
+                    _ => unnamed.push(identity),
+                }
+            } else {
+                let Identity { provider, connection, subject } = identity;
+                let first = spelled.entry((connection, subject)).or_insert_with(|| provider.clone());
+                if provider < *first {
+                    *first = provider;
+                }
+            }
+        }
+        for (key, provider) in spelled {
+            enterprise.entry(key).or_insert(provider);
+        }
+    }
+    // One listing may lack the connection that the other has.
+    let subjects: BTreeSet<&String> = enterprise.keys().map(|(_, subject)| subject).collect();
+    found.extend(unnamed.into_iter().filter(|identity| !subjects.contains(&identity.subject)));
+    let enterprise = enterprise.into_iter();
+    found.extend(enterprise.map(|((connection, subject), provider)| Identity { provider, connection, subject }));
+    found.into_iter().collect()
 }
 
 /// Whether `verification.status` says verified.
@@ -82,5 +120,14 @@ fn external_account(object: &Object) -> Option<Identity> {
         Some(Value::Number(id)) => Some(id.as_str().to_owned()),
         _ => None,
     })?;
-    Some(Identity { provider, subject })
+    Some(Identity { provider, connection: connection(object).unwrap_or_default(), subject })
+}
+
+/// Clerk's id of the connection through which an enterprise or SAML account came. An external account has none.
+fn connection(object: &Object) -> Option<String> {
+    let inner = |name: &str| Fields::new(object.get(name)?.as_object()?).text("id");
+    Fields::new(object)
+        .text("enterprise_connection_id")
+        .or_else(|| inner("enterprise_connection"))
+        .or_else(|| inner("saml_connection"))
 }

@@ -26,6 +26,9 @@ pub enum ConfigError {
     },
 }
 
+/// The longest name of a role, in bytes: an index holds them.
+const ROLE_MAX: usize = 255;
+
 /// The short names of the environment and the keys they set.
 pub(super) const SHORT_NAMES: [(&str, &str); 17] = [
     ("CLERK_WEBHOOK_SECRET", "clerk.signing_secret"),
@@ -113,6 +116,14 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
+    }
+    let roles = &config.roles;
+    if roles.grantable.iter().chain([&roles.default]).any(|role| role.len() > ROLE_MAX) {
+        return key(
+            "roles",
+            "name one that is longer than 255 bytes",
+            "Shorten it in roles.grantable or roles.default.",
+        );
     }
     if config.stream.max_len == 0 {
         return key(

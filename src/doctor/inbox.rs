@@ -26,8 +26,8 @@ pub(super) async fn entry(db: &Db, rules: &config::Entry) -> Result<Vec<Finding>
     let tx = reading(db).await?;
     let row = Stmt::new(
         &tx,
-        "select count(distinct case when reason like 'entry.require_name%' then subject end) as nameless,
-            count(distinct case when reason like 'entry.require_email%' then subject end) as mailless
+        "select count(distinct case when reason like '%entry.require_name: %' then subject end) as nameless,
+            count(distinct case when reason like '%entry.require_email: %' then subject end) as mailless
             from (select subject, reason from inbox where state = 'rejected' and ",
     )
     .sql(PARKED)

@@ -1,4 +1,4 @@
-//! Addresses: their normal form, which one is primary, and **e-mail clashes**. Only verified addresses clash.
+//! Addresses: which one is primary, and **e-mail clashes**. Only verified addresses clash.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,8 @@ use sha2::Sha256;
 
 use super::{User, World};
 
+pub use super::normal_form::normalise;
+
 /// An address as a person's rows hold it, keyed by its normal form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the columns'")]
@@ -14,11 +16,6 @@ pub struct Address {
     pub email_address: String,
     pub verified: bool,
     pub primary: bool,
-}
-
-/// The form under which addresses are compared.
-pub fn normalise(address: &str) -> String {
-    address.trim().to_lowercase()
 }
 
 /// A snapshot's addresses by normal form. Primary is the one that `primary_email_id` names, else the first verified,

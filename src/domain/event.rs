@@ -45,6 +45,11 @@ pub enum Change {
         /// Clerk's id of the person.
         clerk_id: String,
     },
+    /// A deletion, of a person or an organisation, that says `deleted: false`: refused, and an operator is alerted.
+    NotDeleted {
+        /// Clerk's id of the subject.
+        clerk_id: String,
+    },
     /// A whole snapshot of an organisation.
     Organization(Box<OrganizationSnapshot>),
     /// An organisation was deleted.
@@ -106,6 +111,7 @@ impl Change {
             Self::Membership(told) => Some(&told.key),
             Self::UserDeleted { clerk_id }
             | Self::OrganizationDeleted { clerk_id }
+            | Self::NotDeleted { clerk_id }
             | Self::SessionEnded { clerk_id, .. } => Some(clerk_id),
             Self::Operator(action) => action.persons().first().copied(),
             Self::Ignored { .. } | Self::Refused { .. } => None,

@@ -7,7 +7,7 @@ use crate::{
     json::{Value, json},
 };
 
-use super::{Account, account::COLUMNS};
+use super::{Account, account::COLUMNS, user::Identity};
 
 /// What stands beside the columns of `users`, in the order in which it is told.
 const SIDES: [&str; 10] = [
@@ -63,10 +63,7 @@ impl Account {
                 .values()
                 .map(|a| json!({"email_address": a.email_address, "verified": a.verified, "primary": a.primary}))
                 .collect(),
-            "identities" => self
-                .shown_identities()
-                .map(|i| json!({"provider": i.provider, "provider_subject_id": i.subject}))
-                .collect(),
+            "identities" => self.shown_identities().map(Identity::to_json).collect(),
             "roles" => self.roles.union(&self.local_roles).map(String::as_str).collect(),
             "profile" => json!({
                 "has_image": self.profile.has_image,
@@ -109,7 +106,7 @@ mod tests {
         let user = User { clerk_id: "user_a".into(), ..User::default() };
         let show = Account::show(None, &user, Version::of(1, 1, &""), &Policy::default(), Uuid::nil(), now);
         let address = |verified| Address { email_address: "a@example.com".into(), verified, primary: true };
-        let identity = || Identity { provider: "google".into(), subject: "1".into() };
+        let identity = || Identity { provider: "google".into(), connection: String::new(), subject: "1".into() };
         let changes: [Change<'_>; 13] = [
             ("username", &|a| a.columns[1] = Field::Text(Some("ada".into()))),
             ("last_sign_in_at", &|a| a.columns[12] = Field::Time(Some(now))),

@@ -65,8 +65,5 @@ pub(super) fn settle(fold: &mut Fold<'_>) {
 }
 
 fn shown_json(account: &Account) -> Value {
-    account
-        .shown_identities()
-        .map(|identity| json!({"provider": identity.provider, "provider_subject_id": identity.subject}))
-        .collect()
+    account.shown_identities().map(Identity::to_json).collect()
 }

@@ -8,5 +8,5 @@ pub fn display_name(user: &User, email: Option<&str>) -> Option<String> {
     if !names.is_empty() {
         return Some(names.join(" "));
     }
-    user.username.clone().or_else(|| email.and_then(|email| email.split('@').next()).map(str::to_owned))
+    user.username.clone().or_else(|| email.and_then(|email| email.rsplit_once('@')).map(|(local, _)| local.to_owned()))
 }

@@ -8,7 +8,8 @@ use super::{
     diff,
     event::OrganizationSnapshot,
     organization::Org,
-    plan::{Alert, Fold, Kind},
+    plan::{Fold, Kind},
+    validate,
 };
 
 /// A snapshot: facts first, then judged.
@@ -29,12 +30,9 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Organizati
     if facts.outdates(version) {
         return Outcome::skipped("stale");
     }
-    let reason = (!emptied.is_empty()).then(|| format!("field.invalid: left empty: {}", emptied.join(", ")));
-    if reason.is_some() {
-        let text = format!("{id}: fields left empty because they are not valid: {}", emptied.join(", "));
-        fold.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: id.to_owned(), text });
-    }
-    apply(fold, event, snapshot).because(reason)
+    let reason = validate::reason(emptied);
+    fold.alert_fields(id, reason.as_deref());
+    apply(fold, event, snapshot).and(reason)
 }
 
 fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) -> Outcome {

@@ -118,6 +118,16 @@ impl Outcome {
         Self { reason: Some(reason.into()), ..Self::new(State::Dead, "dead") }
     }
 
+    /// The same with a further reason, where there is one: a reason names every rule that failed.
+    #[must_use]
+    pub fn and(mut self, further: Option<String>) -> Self {
+        self.reason = match (self.reason, further) {
+            (Some(reason), Some(further)) => Some(format!("{reason}; {further}")),
+            (reason, further) => reason.or(further),
+        };
+        self
+    }
+
     /// The same with a reason, where there is something to say.
     #[must_use]
     pub fn because(mut self, reason: Option<String>) -> Self {

@@ -126,7 +126,22 @@ impl Fold<'_> {
             Change::Operator(action) => operators::act(self, event, action),
             Change::Ignored { reason } => Outcome::skipped("ignored").because(Some((*reason).to_owned())),
             Change::Refused { reason } => Outcome::rejected(reason.clone()),
+            Change::NotDeleted { clerk_id } => self.deny_deletion(clerk_id),
         }
+    }
+
+    /// A deletion that says it is none: nothing Clerk sends says so, so an operator is to look at it.
+    fn deny_deletion(&mut self, clerk_id: &str) -> Outcome {
+        let text = format!("{clerk_id}: a deletion whose `deleted` is false was refused");
+        self.plan.alerts.push(Alert { kind: "deletion.denied", level: "warning", subject: clerk_id.to_owned(), text });
+        Outcome::rejected("malformed: data.deleted is false, so nothing was deleted")
+    }
+
+    /// Raises the alert about a subject's fields that failed validation.
+    pub(super) fn alert_fields(&mut self, clerk_id: &str, reason: Option<&str>) {
+        let Some(reason) = reason else { return };
+        let text = format!("{clerk_id}: {reason}");
+        self.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: clerk_id.to_owned(), text });
     }
 
     /// Takes note of a subject's facts as they now are.

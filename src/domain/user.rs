@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Time,
-    json::{Object, serialize_object},
+    json::{Object, Value, json, serialize_object},
 };
 
 /// One snapshot. Fields in the order in which they came where order means something (addresses).
@@ -64,6 +64,17 @@ pub struct Phone {
 pub struct Identity {
     /// The provider without protocol prefix: `google`, `github`, …
     pub provider: String,
+    /// Clerk's id of the enterprise connection; empty for OAuth. Two tenants' identity providers may use one name.
+    /// An empty one is left out of the hash in a version, so that the versions of those without one stay what they were.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connection: String,
     /// The provider's id of the person.
     pub subject: String,
+}
+
+impl Identity {
+    /// As readers see it; the connection is empty for OAuth.
+    pub fn to_json(&self) -> Value {
+        json!({"provider": self.provider, "connection": self.connection, "provider_subject_id": self.subject})
+    }
 }

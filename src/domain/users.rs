@@ -2,6 +2,8 @@
 //!
 //! Created and updated differ in nothing but wording: an unknown person is created, a known one compared.
 
+use std::collections::BTreeSet;
+
 use crate::json::json;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     event::Snapshot,
     holds, memberships,
     plan::{Alert, ConflictChange, Fold, Kind, Wake},
-    roles,
+    roles, validate,
     world::OpenConflict,
 };
 
@@ -42,7 +44,7 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
         return Outcome::skipped("stale");
     }
     if let Some(reason) = refusal.filter(|_| !facts.entered) {
-        return Outcome::rejected(reason);
+        return Outcome::rejected(reason).and(validate::reason(&snapshot.emptied));
     }
     if fold.world.live(id).is_some_and(|row| row.deletion_held_at.is_some()) {
         return Outcome::held("hold: the deletion of this person waits for an operator");
@@ -50,12 +52,14 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
     let user = effective(&fold.world, user, version);
     let blocked = emails::blocked(&fold.world, &user);
     settle_conflicts(fold, event, id, &blocked);
-    if let Some((_, other)) = blocked.into_iter().next() {
-        let reason = format!("conflict.email: a verified address of this person also stands verified with {other}");
-        return Outcome::conflict(reason, other);
+    if let Some((_, other)) = blocked.first() {
+        let all: BTreeSet<&str> = blocked.iter().map(|(_, other)| other.as_str()).collect();
+        let all = all.into_iter().collect::<Vec<_>>().join(", ");
+        let reason = format!("conflict.email: a verified address of this person also stands verified with {all}");
+        return Outcome::conflict(reason, other.clone()).and(validate::reason(&snapshot.emptied));
     }
-    let reason = notes(fold, snapshot);
-    apply(fold, event, &user, version).because(reason)
+    let (fields, roles) = notes(fold, snapshot);
+    apply(fold, event, &user, version).and(fields).and(roles)
 }
 
 /// Puts the newest version in place.
@@ -213,23 +217,23 @@ fn settle_conflicts(fold: &mut Fold<'_>, event: &Event, id: &str, blocked: &[(St
     fold.world.conflicts.insert(id.to_owned(), open);
 }
 
-/// Alerts about what a snapshot names and does not get.
-fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> Option<String> {
+/// Raises alerts about what a snapshot names and does not get; returns what the reason says of fields and of roles.
+fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> (Option<String>, Option<String>) {
     let id = &snapshot.user.clerk_id;
-    for role in roles::roles(&snapshot.user, fold.policy).1 {
+    let refused = roles::roles(&snapshot.user, fold.policy).1;
+    let roles = (!refused.is_empty()).then(|| {
+        format!("role.not_grantable: {} of the named roles not in roles.grantable and ignored", refused.len())
+    });
+    for role in refused {
         // A role's name is the operator's own word only if it is short and plain; else it is not repeated.
         let shown =
             if role.len() <= 64 && !role.chars().any(char::is_control) { role.as_str() } else { "(unprintable)" };
         let text = format!("{id}: the role {shown:?} is not in roles.grantable and was ignored");
         fold.plan.alerts.push(Alert { kind: "role.not_grantable", level: "warning", subject: id.clone(), text });
     }
-    if snapshot.emptied.is_empty() {
-        return None;
-    }
-    let fields = snapshot.emptied.join(", ");
-    let text = format!("{id}: fields left empty because they are not valid: {fields}");
-    fold.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: id.clone(), text });
-    Some(format!("field.invalid: left empty: {fields}"))
+    let fields = validate::reason(&snapshot.emptied);
+    fold.alert_fields(id, fields.as_deref());
+    (fields, roles)
 }
 
 fn is_quiet(fold: &Fold<'_>, name: &str) -> bool {

@@ -136,19 +136,21 @@ async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[&Event]) ->
             identities.extend(snapshot.user.identities.iter().cloned());
         }
     }
-    let mut pairs = Rows::new(&[Col("provider", Type::Text), Col("subject", Type::Text)]);
-    identities
-        .into_iter()
-        .for_each(|identity| pairs.push(vec![Cell::Text(identity.provider), Cell::Text(identity.subject)]));
+    const IDENTITY: [Col; 3] = [Col("provider", Type::Text), Col("connection", Type::Text), Col("subject", Type::Text)];
+    let mut keys = Rows::new(&IDENTITY);
+    for Identity { provider, connection, subject } in identities {
+        keys.push([provider, connection, subject].map(Cell::Text).to_vec());
+    }
     let rows = Stmt::new(tx, "select u.clerk_id from ")
         .rows(Rows::keys(addresses))
         .sql(
             " join email_addresses e on e.normalised = r.k and e.verified join users u on u.id = e.user_id
             where u.clerk_id is not null union select u.clerk_id from ",
         )
-        .rows(pairs)
+        .rows(keys)
         .sql(
-            " join federated_identities f on f.provider = r.provider and f.provider_subject_id = r.subject
+            " join federated_identities f on f.provider = r.provider and f.connection = r.connection
+                and f.provider_subject_id = r.subject
             join users u on u.id = f.user_id where u.clerk_id is not null",
         )
         .all(tx)

@@ -5,6 +5,7 @@ mod client;
 mod confirm;
 mod drift;
 mod ensure;
+mod text;
 mod timers;
 
 use std::{collections::BTreeSet, sync::Arc};

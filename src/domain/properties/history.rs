@@ -147,23 +147,31 @@ impl Clerk {
         }
     }
 
-    fn verified_elsewhere(&self, person: usize, address: &str) -> bool {
-        self.users
-            .iter()
-            .any(|(other, user)| *other != person && user.emails.iter().any(|e| e.verified && e.address == address))
+    fn verified_elsewhere(&self, person: usize, id: &str) -> bool {
+        self.users.iter().any(|(other, user)| {
+            *other != person && user.emails.iter().any(|e| e.verified && e.id.as_deref() == Some(id))
+        })
     }
 
     fn email(&mut self, person: usize, index: usize, verified: bool) {
-        let address = format!("a{index}@example.com");
-        let taken = self.verified_elsewhere(person, &address);
-        self.edit(person, |user| match user.emails.iter().position(|email| email.address == address) {
+        // One mailbox, whichever way its domain and the letter before it are spelled.
+        let spelled =
+            ["\u{fc}@b\u{fc}cher.example", "u\u{308}@xn--bcher-kva.example", "\u{fc}@Bu\u{308}cher\u{3002}EXAMPLE"];
+        let address = format!("a{index}{}", spelled[person % spelled.len()]);
+        let id = format!("idn_{index}");
+        let taken = self.verified_elsewhere(person, &id);
+        self.edit(person, |user| match user.emails.iter().position(|email| email.id.as_ref() == Some(&id)) {
             Some(at) => drop(user.emails.remove(at)),
-            None => user.emails.push(Email { id: Some(format!("idn_{index}")), address, verified: verified && !taken }),
+            None => user.emails.push(Email { id: Some(id), address, verified: verified && !taken }),
         });
     }
 
     fn link(&mut self, person: usize, index: usize) {
-        let identity = Identity { provider: "google".into(), subject: format!("g{index}") };
+        // Two tenants' identity providers know somebody by one name: these are two identities.
+        let (provider, connection, subject) =
+            [("google", "", "1001"), ("saml_custom", "entconn_a", "1001"), ("saml_custom", "entconn_b", "1001")][index];
+        let [provider, connection, subject] = [provider, connection, subject].map(str::to_owned);
+        let identity = Identity { provider, connection, subject };
         // One of them Clerk lets two people have at once, as after a provider was set up anew.
         let shared = index == 2;
         let holder = self

@@ -95,7 +95,8 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
         .all_as(tx)
         .await?;
     for row in identities {
-        let identity = Identity { provider: row.provider, subject: row.provider_subject_id };
+        let (provider, connection) = (row.provider, row.connection);
+        let identity = Identity { provider, connection, subject: row.provider_subject_id };
         accounts.entry(row.user_id.0).and_modify(|account| _ = account.identities.insert(identity, row.current));
     }
     let roles = Stmt::new(tx, "select ur.user_id, ur.source, o.name from ")

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use crate::{
     clock::Clock,
     db::{Cell, Col, Rows, Stmt, Type},
-    domain::{Account, plan::Changed},
+    domain::{Account, plan::Changed, user::Identity},
     json::Object,
 };
 
@@ -35,8 +35,13 @@ const ADDRESS: [Col; 5] = [
     Col("verified", Type::Bool),
     Col("is_primary", Type::Bool),
 ];
-const IDENTITY: [Col; 4] =
-    [Col("id", Type::Id), Col("provider", Type::Text), Col("subject", Type::Text), Col("current", Type::Bool)];
+const IDENTITY: [Col; 5] = [
+    Col("id", Type::Id),
+    Col("provider", Type::Text),
+    Col("connection", Type::Text),
+    Col("subject", Type::Text),
+    Col("current", Type::Bool),
+];
 const ROLE: [Col; 2] = [Col("id", Type::Id), Col("name", Type::Text)];
 
 /// Rows to write, gathered over the batch.
@@ -71,6 +76,11 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed], cl
         }
     }
     sides.write(tx, clock).await
+}
+
+fn identity_row(id: &Cell, identity: &Identity, current: Cell) -> Vec<Cell> {
+    let Identity { provider, connection, subject } = identity;
+    vec![id.clone(), provider.as_str().into(), connection.as_str().into(), subject.as_str().into(), current]
 }
 
 fn metadata(row: &Account) -> (&Object, &Object, &Object) {
@@ -123,8 +133,7 @@ impl Sides {
         }
         for (identity, current) in &after.identities {
             if before.is_none_or(|row| row.identities.get(identity) != Some(current)) {
-                let (provider, subject) = (identity.provider.as_str(), identity.subject.as_str());
-                self.identities.0.push(vec![id.clone(), provider.into(), subject.into(), (*current).into()]);
+                self.identities.0.push(identity_row(&id, identity, (*current).into()));
             }
         }
         for role in after.roles.iter().filter(|role| before.is_none_or(|row| !row.roles.contains(*role))) {
@@ -136,8 +145,7 @@ impl Sides {
             self.addresses.1.push(vec![id.clone(), normalised.as_str().into(), Cell::Null, Cell::Null, Cell::Null]);
         }
         for identity in before.identities.keys().filter(|key| !after.identities.contains_key(*key)) {
-            let (provider, subject) = (identity.provider.as_str(), identity.subject.as_str());
-            self.identities.1.push(vec![id.clone(), provider.into(), subject.into(), Cell::Null]);
+            self.identities.1.push(identity_row(&id, identity, Cell::Null));
         }
         for role in before.roles.iter().filter(|role| !after.roles.contains(*role)) {
             self.roles.1.push(vec![id.clone(), role.as_str().into()]);
@@ -188,13 +196,19 @@ impl Sides {
                 verified = excluded.verified, \"primary\" = excluded.\"primary\"",
         )
         .await?;
-        run("delete from federated_identities where (user_id, provider, provider_subject_id) in (select id, provider, subject from ",
-            self.identities.1, ")").await?;
         run(
-            "insert into federated_identities (user_id, provider, provider_subject_id, current)
-                select id, provider, subject, current from ",
+            "delete from federated_identities where (user_id, provider, connection, provider_subject_id)
+                in (select id, provider, connection, subject from ",
+            self.identities.1,
+            ")",
+        )
+        .await?;
+        run(
+            "insert into federated_identities (user_id, provider, connection, provider_subject_id, current)
+                select id, provider, connection, subject, current from ",
             self.identities.0,
-            " where true on conflict (user_id, provider, provider_subject_id) do update set current = excluded.current",
+            " where true on conflict (user_id, provider, connection, provider_subject_id)
+                do update set current = excluded.current",
         )
         .await?;
         let mut names = Rows::new(&ROLE);

@@ -94,6 +94,26 @@ async fn people_whom_the_rules_refuse_and_types_that_nobody_reads_are_counted() 
     assert_eq!(report.about("instance").1, "deliveries are of ins_tests");
 }
 
+/// Whoever fails both rules counts under both.
+#[tokio::test]
+async fn a_user_whom_two_rules_refuse_counts_under_each() {
+    let world = sqlite(&[]).await;
+    let nameless = |body: Value| with(with(body, "first_name", Value::Null), "last_name", Value::Null);
+    world.deliver("msg_both", &with(nameless(user("eve", 1)), "email_addresses", json!([]))).await;
+    world.deliver("msg_name", &nameless(user("fay", 1))).await;
+    world.drain().await;
+    let report = doctor(world.app.config.database.url.expose(), &[]).await;
+    let entry = report.lines.iter().filter(|line| line["check"] == "entry");
+    let found: Vec<&str> = entry.map(|line| line["found"].as_str().unwrap()).collect();
+    assert_eq!(
+        found,
+        [
+            "2 people are refused, having neither a first nor a last name (entry.require_name = true)",
+            "1 person is refused, having no e-mail address (entry.require_email = true)",
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_limit_that_is_used_up_is_told_and_is_not_the_key_s_fault() {
     let world = sqlite(&[]).await;

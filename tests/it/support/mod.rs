@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod cases;
 pub(crate) mod chat;
 pub(crate) mod clerk;
 pub(crate) mod dump;
@@ -14,6 +15,7 @@ pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
 pub(crate) mod sse;
+pub(crate) mod steps;
 pub(crate) mod tables;
 pub(crate) mod tls;
 pub(crate) mod world;

@@ -79,13 +79,15 @@ pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
         );
     }
     let mut identities = federated_identities::Entity::find().all(db).await.unwrap();
-    identities.sort_by(|a, b| (&a.provider, &a.provider_subject_id).cmp(&(&b.provider, &b.provider_subject_id)));
+    identities.sort_by_key(|i| (i.provider.clone(), i.connection.clone(), i.provider_subject_id.clone()));
     for i in identities {
-        put(
-            i.user_id,
-            "identities",
-            json!({"provider": i.provider, "provider_subject_id": i.provider_subject_id, "current": i.current}),
-        );
+        let mut row =
+            json!({"provider": i.provider, "provider_subject_id": i.provider_subject_id, "current": i.current});
+        // Scenarios say nothing of what OAuth has none of.
+        if !i.connection.is_empty() {
+            row["connection"] = json!(i.connection);
+        }
+        put(i.user_id, "identities", row);
     }
     let names: BTreeMap<Id, String> =
         roles::Entity::find().all(db).await.unwrap().into_iter().map(|r| (r.id, r.name)).collect();

@@ -17,8 +17,11 @@ impl History {
         format!("a{address}.{}@example.com", self.name)
     }
 
-    pub(super) fn identity(&self, identity: usize) -> String {
-        format!("g{identity}.{}", self.name)
+    /// Provider, connection and subject. The last two are one name at two tenants' identity providers.
+    pub(super) fn identity(&self, identity: usize) -> (&'static str, &'static str, String) {
+        let (provider, connection) =
+            [("google", ""), ("saml_custom", "entconn_a"), ("saml_custom", "entconn_b")][identity];
+        (provider, connection, format!("g{}.{}", identity.min(1), self.name))
     }
 
     fn tell(&mut self, kind: &str, data: Value) {
@@ -42,13 +45,18 @@ impl History {
             let verification = json!({"status": status(*verified), "strategy": "email_code"});
             json!({"id": format!("idn_{address}"), "email_address": self.address(*address), "verification": verification})
         });
-        let accounts = row.identities.iter().map(|identity| {
-            let subject = self.identity(*identity);
-            json!({"object": "external_account", "provider": "oauth_google", "provider_user_id": subject})
-        });
+        let (mut external, mut enterprise) = (Vec::new(), Vec::new());
+        for (provider, connection, subject) in row.identities.iter().map(|identity| self.identity(*identity)) {
+            match connection {
+                "" => external.push(json!({"provider": format!("oauth_{provider}"), "provider_user_id": subject})),
+                _ => enterprise.push(json!({"provider": provider, "provider_user_id": subject,
+                    "enterprise_connection_id": connection})),
+            }
+        }
         let data = json!({
             "id": self.person_id(person), "object": "user", "first_name": row.first_name, "banned": row.banned,
-            "email_addresses": emails.collect::<Vec<_>>(), "external_accounts": accounts.collect::<Vec<_>>(),
+            "email_addresses": emails.collect::<Vec<_>>(), "external_accounts": external,
+            "enterprise_accounts": enterprise,
             "primary_email_address_id": row.primary.map(|address| format!("idn_{address}")),
             // Now and then two snapshots carry one `updated_at`, as at Clerk: the envelope's time decides.
             "created_at": 1_760_000_000_000_u64, "updated_at": now / 14 * 14,

@@ -78,7 +78,12 @@ impl History {
         };
         let identities = row.identities.iter().map(|identity| {
             let current = newest(identity) == Some(row.told);
-            json!({"provider": "google", "provider_subject_id": self.identity(*identity), "current": current})
+            let (provider, connection, subject) = self.identity(*identity);
+            let mut row = json!({"provider": provider, "provider_subject_id": subject, "current": current});
+            if !connection.is_empty() {
+                row["connection"] = json!(connection);
+            }
+            row
         });
         Some(json!({
             "status": if row.banned { "banned" } else { "active" }, "deleted_at": null, "first_name": row.first_name,
