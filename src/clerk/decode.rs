@@ -9,7 +9,6 @@ use crate::{
     domain::{
         Change, Event, Version,
         event::{OrganizationSnapshot, Snapshot},
-        membership::Told,
         validate,
     },
 };
@@ -72,8 +71,9 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
             data(stored).and_then(|data| organization_snapshot(stored, &data))
         }
         "organization.deleted" => deleted(stored).map(|clerk_id| Change::OrganizationDeleted { clerk_id }),
-        "organizationMembership.created" | "organizationMembership.updated" => membership_told(stored, false),
-        "organizationMembership.deleted" => membership_told(stored, true),
+        "organizationMembership.created" => membership_told(stored, membership::Word::Created),
+        "organizationMembership.updated" => membership_told(stored, membership::Word::Updated),
+        "organizationMembership.deleted" => membership_told(stored, membership::Word::Deleted),
         "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
         _ => return Change::Ignored { reason: "no rule for this type" },
     };
@@ -102,7 +102,7 @@ fn deleted(stored: &Stored) -> Result<String, &'static str> {
     id(&data(stored)?).ok_or("malformed: data has no id")
 }
 
-fn ms(time: Time) -> u64 {
+pub(super) fn ms(time: Time) -> u64 {
     u64::try_from(time.timestamp_millis()).unwrap_or(0)
 }
 
@@ -128,14 +128,8 @@ fn organization_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<C
     Ok(Change::Organization(Box::new(OrganizationSnapshot { organization, version, emptied })))
 }
 
-fn membership_told(stored: &Stored, ended: bool) -> Result<Change, &'static str> {
-    let membership = membership::read(&data(stored)?, stored.occurred_at)?;
-    let updated_at = membership.updated_at.or(stored.occurred_at).unwrap_or(membership.created_at);
-    let timestamp = ms(stored.occurred_at.unwrap_or(updated_at));
-    let birth = (ms(membership.created_at), membership.clerk_id.as_str());
-    let version = Version::of_membership(birth, ended, ms(updated_at), timestamp, &membership);
-    let key = membership.pair.to_string();
-    Ok(Change::Membership(Box::new(Told { membership, ended, version, key })))
+fn membership_told(stored: &Stored, word: membership::Word) -> Result<Change, &'static str> {
+    Ok(Change::Membership(Box::new(membership::read(&data(stored)?, word, stored.occurred_at)?)))
 }
 
 /// Of sessions only the ids are stored.

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 64;
 pub struct Envelope {
     /// Clerk's type, e.g. `user.created`.
     pub event_type: String,
-    /// Clerk's id of the subject; `org_…/user_…` for a membership.
+    /// Clerk's id of the subject; `org_…/user_…` for a membership, or its own id where the body lacks its pair.
     pub subject: Option<String>,
     /// Clerk's id of the object itself, of sessions: their bodies are not stored.
     pub object_id: Option<String>,
@@ -109,7 +109,8 @@ fn subject(event_type: &str, data: &str) -> (Option<String>, Option<String>) {
         |object: Option<&RawValue>, name| pick(object?.get(), [name]).ok()?.first().copied().flatten().and_then(id);
     if event_type.starts_with("organizationMembership.") {
         let pair = member(organization, "id").zip(member(person, "user_id"));
-        return (pair.map(|(organization, user)| format!("{organization}/{user}")), None);
+        // Without its pair the membership's own id stands as the subject.
+        return (pair.map(|(organization, user)| format!("{organization}/{user}")).or_else(|| own.and_then(id)), None);
     }
     if event_type.starts_with("session.") {
         let session = own.and_then(id);

@@ -14,7 +14,7 @@ fn updated(kind: Kind) -> &'static str {
     match kind {
         Kind::User => "user.updated",
         Kind::Organization => "organization.updated",
-        Kind::Membership => "organizationMembership.updated",
+        Kind::Membership | Kind::MembershipId => "organizationMembership.updated",
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
             role: "org:member".into(),
             created_at: Some(at),
         };
-        assert!(matches!(decode(gone(&pair, at), None).change, Change::Membership(told) if told.ended));
+        assert!(matches!(decode(gone(&pair, at), None).change, Change::Membership(told) if told.is_end()));
     }
 
     #[test]
