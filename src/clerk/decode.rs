@@ -32,6 +32,8 @@ pub struct Stored {
     pub body: Option<Vec<u8>>,
     pub instance_id: Option<String>,
     pub occurred_at: Option<Time>,
+    /// Of a delivery: stands in for the time of an event that carries none at all.
+    pub received_at: Option<Time>,
     /// The subject as the receiver read it, and Clerk's id of the object: all that is kept of a session.
     pub subject: Option<String>,
     pub object_id: Option<String>,
@@ -129,7 +131,7 @@ fn organization_snapshot(stored: &Stored, data: &Map<String, Value>) -> Result<C
 }
 
 fn membership_told(stored: &Stored, word: membership::Word) -> Result<Change, &'static str> {
-    Ok(Change::Membership(Box::new(membership::read(&data(stored)?, word, stored.occurred_at)?)))
+    Ok(Change::Membership(Box::new(membership::read(&data(stored)?, word, stored.occurred_at, stored.received_at)?)))
 }
 
 /// Of sessions only the ids are stored.

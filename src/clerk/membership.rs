@@ -39,12 +39,17 @@ pub(super) enum Word {
 }
 
 /// Reads what an event says of a membership. `at` is the event's time: of a snapshot it stands in for a missing
-/// `created_at`.
+/// `created_at`, and `received_at` for every time of an end that names the pair alone.
 ///
 /// # Errors
 /// What it lacks, in our words: of a snapshot the id, the role or a time; of the first one its pair too, which no earlier
-/// event can name; of an end both its id and its pair, or, with the pair alone, every time.
-pub(super) fn read(data: &Map<String, Value>, word: Word, at: Option<Time>) -> Result<Told, &'static str> {
+/// event can name; of an end both its id and its pair.
+pub(super) fn read(
+    data: &Map<String, Value>,
+    word: Word,
+    at: Option<Time>,
+    received_at: Option<Time>,
+) -> Result<Told, &'static str> {
     let clerk_id = id(data);
     let inner = |name: &str, member: &str| {
         let id = data.get(name)?.get(member)?.as_str()?;
@@ -74,7 +79,10 @@ pub(super) fn read(data: &Map<String, Value>, word: Word, at: Option<Time>) -> R
             (Some(id), Some(_), Some(birth)) => Some(version((birth, id), true, at, &object)),
             (Some(_), ..) => None,
             // Of the pair alone: above whatever began no later than the event.
-            (None, ..) => Some(version((at.or(updated_at).or(created_at).ok_or(NO_TIME)?, ANY_ID), true, at, &object)),
+            (None, ..) => {
+                let at = at.or(updated_at).or(created_at).or(received_at).ok_or(NO_TIME)?;
+                Some(version((at, ANY_ID), true, Some(at), &object))
+            }
         };
         return Ok(Told { clerk_id, organization, user, terms: None, version, key });
     }

@@ -63,6 +63,7 @@ fn made(id: String, event_type: &str, body: String, occurred_at: Option<Time>) -
         body: Some(body.into_bytes()),
         instance_id: None,
         occurred_at,
+        received_at: None,
         subject: None,
         object_id: None,
     }
