@@ -1,8 +1,8 @@
-//! Facts that only grow: newest version, entry, deletion.
+//! Facts that only grow: newest version, entry, deletion, access, whose a membership id is.
 
 use sea_orm::entity::prelude::*;
 
-/// Facts that only grow: newest version, entry, deletion.
+/// Facts that only grow: newest version, entry, deletion, access, whose a membership id is.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "subjects")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
@@ -17,6 +17,9 @@ pub struct Model {
     pub deleted_at: Option<DateTimeUtc>,
     pub buried_at: Option<DateTimeUtc>,
     pub erased_at: Option<DateTimeUtc>,
+    pub banned: bool,
+    pub deprovisioned: bool,
+    pub pair: Option<String>,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

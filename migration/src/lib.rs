@@ -26,6 +26,7 @@ mod m20261121_000019_lighter_people;
 mod m20261121_000021_runs;
 mod m20261130_000022_connections;
 mod m20261130_000023_normal_form;
+mod m20261130_000024_access_facts;
 mod m20261130_000026_lossless_json;
 mod normal_form;
 mod step;
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000021_runs::STEP),
             Box::new(m20261130_000022_connections::STEP),
             Box::new(m20261130_000023_normal_form::NormalForm),
+            Box::new(m20261130_000024_access_facts::STEP),
             Box::new(m20261130_000026_lossless_json::STEP),
         ]
     }

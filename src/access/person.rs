@@ -26,7 +26,7 @@ struct Row {
     status: Option<String>,
     deletion_held_at: Option<Time>,
     ended: i64,
-    deleted: i64,
+    barred: i64,
     head: i64,
 }
 
@@ -48,11 +48,14 @@ pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Re
     .val(session.session_id.as_str())
     .sql(" and expires_at > ")
     .val(now)
-    // Of somebody who was deleted there may be no row; that they were is never forgotten.
-    .sql(") as ended, (select count(*) from subjects where kind = 'user' and deleted and key = ")
+    // Of a user who was deleted, or is banned before they are admitted, there may be no row; the facts have it.
+    .sql(
+        ") as ended, (select count(*) from subjects where kind = 'user' and (deleted or banned or deprovisioned)
+            and key = ",
+    )
     .val(session.clerk_id.as_str())
     .sql(
-        ") as deleted, (select coalesce(max(seq), 0) from outbox) as head
+        ") as barred, (select coalesce(max(seq), 0) from outbox) as head
             from (select 1 as one) o left join users u on u.clerk_id = ",
     )
     .val(session.clerk_id.as_str())
@@ -64,6 +67,6 @@ pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Re
 impl Row {
     fn is_welcome(&self) -> bool {
         let known = self.status.as_deref().is_none_or(|status| is_welcome(status, self.deletion_held_at.is_some()));
-        known && self.ended == 0 && self.deleted == 0
+        known && self.ended == 0 && self.barred == 0
     }
 }

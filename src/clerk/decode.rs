@@ -6,7 +6,6 @@ use crate::{
     domain::{
         Change, Event, Version,
         event::{OrganizationSnapshot, Snapshot},
-        membership::Told,
         validate,
     },
     json::{Lexer, Object, SyntaxError, Token, Value, parse::DELIVERY_DEPTH, parse::Parser},
@@ -31,6 +30,8 @@ pub struct Stored {
     pub body: Option<Vec<u8>>,
     pub instance_id: Option<String>,
     pub occurred_at: Option<Time>,
+    /// Of a delivery: stands in for the time of an event that carries none at all.
+    pub received_at: Option<Time>,
     /// The subject as the receiver read it, and Clerk's id of the object: all that is kept of a session.
     pub subject: Option<String>,
     pub object_id: Option<String>,
@@ -70,8 +71,9 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
             data(stored).and_then(|data| organization_snapshot(stored, data))
         }
         "organization.deleted" => deleted(stored, |clerk_id| Change::OrganizationDeleted { clerk_id }),
-        "organizationMembership.created" | "organizationMembership.updated" => membership_told(stored, false),
-        "organizationMembership.deleted" => membership_told(stored, true),
+        "organizationMembership.created" => membership_told(stored, membership::Word::Created),
+        "organizationMembership.updated" => membership_told(stored, membership::Word::Updated),
+        "organizationMembership.deleted" => membership_told(stored, membership::Word::Deleted),
         "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
         _ => return Change::Ignored { reason: "no rule for this type" },
     };
@@ -127,12 +129,12 @@ fn read_members(lexer: &mut Lexer<'_>) -> Result<Data, SyntaxError> {
 }
 
 /// The id of an object; `missing` and `long` are what is said where there is none that a column can hold.
-pub(super) fn id(object: Option<&Value>, missing: &'static str, long: &'static str) -> Result<String, &'static str> {
+fn id(object: Option<&Value>, missing: &'static str, long: &'static str) -> Result<String, &'static str> {
     let id = object.and_then(Value::as_str).filter(|id| !id.is_empty()).ok_or(missing)?;
     if validate::id(id) { Ok(id.to_owned()) } else { Err(long) }
 }
 
-pub(super) fn own_id(data: &Object) -> Result<String, &'static str> {
+fn own_id(data: &Object) -> Result<String, &'static str> {
     id(data.get("id"), "malformed: data has no id", "malformed: data.id is longer than 255 bytes")
 }
 
@@ -146,7 +148,7 @@ fn deleted(stored: &Stored, change: impl FnOnce(String) -> Change) -> Result<Cha
     })
 }
 
-fn ms(time: Time) -> u64 {
+pub(super) fn ms(time: Time) -> u64 {
     u64::try_from(time.timestamp_millis()).unwrap_or(0)
 }
 
@@ -174,14 +176,8 @@ fn organization_snapshot(stored: &Stored, (data, cut): Data) -> Result<Change, &
     Ok(Change::Organization(Box::new(OrganizationSnapshot { organization, version, emptied })))
 }
 
-fn membership_told(stored: &Stored, ended: bool) -> Result<Change, &'static str> {
-    let membership = membership::read(&data(stored)?.0, stored.occurred_at)?;
-    let updated_at = membership.updated_at.or(stored.occurred_at).unwrap_or(membership.created_at);
-    let timestamp = ms(stored.occurred_at.unwrap_or(updated_at));
-    let birth = (ms(membership.created_at), membership.clerk_id.as_str());
-    let version = Version::of_membership(birth, ended, ms(updated_at), timestamp, &membership);
-    let key = membership.pair.to_string();
-    Ok(Change::Membership(Box::new(Told { membership, ended, version, key })))
+fn membership_told(stored: &Stored, word: membership::Word) -> Result<Change, &'static str> {
+    Ok(Change::Membership(Box::new(membership::read(&data(stored)?.0, word, stored.occurred_at, stored.received_at)?)))
 }
 
 /// Of sessions only the ids are stored.

@@ -16,7 +16,7 @@ use super::{
 pub struct Envelope {
     /// Clerk's type, e.g. `user.created`.
     pub event_type: String,
-    /// Clerk's id of the subject; `org_…/user_…` for a membership.
+    /// Clerk's id of the subject; `org_…/user_…` for a membership, or its own id where the body lacks its pair.
     pub subject: Option<String>,
     /// Clerk's id of the object itself, of sessions: their bodies are not stored.
     pub object_id: Option<String>,
@@ -85,7 +85,9 @@ fn clip(mut text: String) -> String {
 fn subject(event_type: &str, ids: Ids<'_>) -> (Option<String>, Option<String>) {
     if event_type.starts_with("organizationMembership.") {
         let pair = ids.organization_id.and_then(id).zip(ids.public_user_data_user_id.and_then(id));
-        return (pair.map(|(organization, user)| format!("{organization}/{user}")), None);
+        // Without its pair the membership's own id stands as the subject.
+        let pair = pair.map(|(organization, user)| format!("{organization}/{user}"));
+        return (pair.or_else(|| ids.id.and_then(id)), None);
     }
     let own = ids.id.and_then(id);
     if event_type.starts_with("session.") {

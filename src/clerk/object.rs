@@ -14,7 +14,7 @@ fn updated(kind: Kind) -> &'static str {
     match kind {
         Kind::User => "user.updated",
         Kind::Organization => "organization.updated",
-        Kind::Membership => "organizationMembership.updated",
+        Kind::Membership | Kind::MembershipId => "organizationMembership.updated",
     }
 }
 
@@ -63,6 +63,7 @@ fn made(id: String, event_type: &str, body: String, occurred_at: Option<Time>) -
         body: Some(body.into_bytes()),
         instance_id: None,
         occurred_at,
+        received_at: None,
         subject: None,
         object_id: None,
     }
@@ -119,7 +120,7 @@ mod tests {
             role: "org:member".into(),
             created_at: Some(at),
         };
-        assert!(matches!(decode(gone(&pair, at), None).change, Change::Membership(told) if told.ended));
+        assert!(matches!(decode(gone(&pair, at), None).change, Change::Membership(told) if told.is_end()));
     }
 
     #[test]

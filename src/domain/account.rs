@@ -110,7 +110,7 @@ impl Account {
         Self {
             id: before.map_or(id, |row| row.id),
             clerk_id: user.clerk_id.clone(),
-            status: Status::of(user),
+            status: Status::from_facts(user.banned, user.deprovisioned),
             columns: vec![
                 text(&user.external_id),
                 text(&user.username),

@@ -23,6 +23,8 @@ pub enum Kind {
     User,
     Organization,
     Membership,
+    /// Facts about a membership by Clerk's id of it, which events need to find its pair.
+    MembershipId,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::User => "user",
             Self::Organization => "organization",
             Self::Membership => "membership",
+            Self::MembershipId => "membership_id",
         }
     }
 }

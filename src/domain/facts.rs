@@ -3,7 +3,7 @@
 
 use crate::clock::Time;
 
-use super::Version;
+use super::{Version, membership::Pair, status::Status};
 
 /// What is known of one subject, applied or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub struct Facts {
     pub erased: bool,
     /// The earliest time that a deletion carried.
     pub deleted_at: Option<Time>,
+    /// Of a user: whether the highest version seen says banned, applied or not.
+    pub banned: bool,
+    /// Of a user: whether the highest version seen says deprovisioned, applied or not.
+    pub deprovisioned: bool,
+    /// Of a membership id: whose it is, once an event has named both.
+    pub pair: Option<Pair>,
 }
 
 impl Facts {
@@ -28,6 +34,27 @@ impl Facts {
             self.newest = Some(version.clone());
         }
         rose
+    }
+
+    /// Takes note of a user's version and of the access that it leaves them; returns whether the newest version rose.
+    pub fn raise_user(&mut self, version: &Version, banned: bool, deprovisioned: bool) -> bool {
+        // Equal versions say the same; rows from before these facts were kept learn it when they are planned again.
+        if self.newest.as_ref().is_none_or(|newest| newest <= version) {
+            (self.banned, self.deprovisioned) = (banned, deprovisioned);
+        }
+        self.raise(version)
+    }
+
+    /// Takes note of whose a membership id is; returns whether that is new.
+    pub fn name_pair(&mut self, pair: &Pair) -> bool {
+        let new = self.pair.is_none();
+        self.pair.get_or_insert_with(|| pair.clone());
+        new
+    }
+
+    /// The status of a user who has a live row.
+    pub fn status(&self) -> Status {
+        Status::from_facts(self.banned, self.deprovisioned)
     }
 
     /// Takes note of entry; answers whether it is new.

@@ -18,6 +18,14 @@ pub struct Pair {
     pub user: String,
 }
 
+impl Pair {
+    /// From its text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (organization, user) = text.split_once('/')?;
+        Some(Self { organization: organization.to_owned(), user: user.to_owned() })
+    }
+}
+
 impl std::fmt::Display for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.organization, self.user)
@@ -37,17 +45,45 @@ pub struct Membership {
     pub updated_at: Option<Time>,
 }
 
-/// What an event says of a pair.
+/// What an event says of a membership. Of an end nothing but its id or its pair need be there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
-    /// The membership as it was at the event.
-    pub membership: Membership,
-    /// Whether the event ends it.
-    pub ended: bool,
-    /// Where it stands in the pair's history.
-    pub version: Version,
-    /// The pair as one text: the subject of inbox, audit and change feed.
+    /// Clerk's id of it. Only an end may lack it.
+    pub clerk_id: Option<String>,
+    /// Its organisation, by Clerk's id.
+    pub organization: Option<String>,
+    /// Its user, by Clerk's id.
+    pub user: Option<String>,
+    /// What it shows; none where the event ends it.
+    pub terms: Option<Terms>,
+    /// Where it stands in the pair's history. None of an end that acts by the id alone: one that does not name the pair, or
+    /// of which it is not known when it began.
+    pub version: Option<Version>,
+    /// The subject of inbox and reports: the pair as one text, else Clerk's id.
     pub key: String,
+}
+
+/// What a snapshot shows of a membership, beside whose it is.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the names are Clerk's own terms")]
+pub struct Terms {
+    pub role: String,
+    pub permissions: Vec<String>,
+    pub created_at: Time,
+    pub updated_at: Option<Time>,
+}
+
+impl Told {
+    /// The pair, where the event names it.
+    pub fn pair(&self) -> Option<Pair> {
+        let (organization, user) = self.organization.clone().zip(self.user.clone())?;
+        Some(Pair { organization, user })
+    }
+
+    /// Whether it ends the membership.
+    pub fn is_end(&self) -> bool {
+        self.terms.is_none()
+    }
 }
 
 /// The row of a live membership.

@@ -71,9 +71,10 @@ pub struct Outcome {
     pub outcome: &'static str,
     /// Our words; never a value of the event.
     pub reason: Option<String>,
-    /// Of a `conflict` the one person whose row blocks it; of a `waiting` membership its person.
+    /// Of a `conflict` the one person whose row blocks it; of a `waiting` membership its person, or Clerk's id of it
+    /// while its pair is not known.
     pub awaits: Option<String>,
-    /// Of a `waiting` membership its organisation.
+    /// Of a `waiting` membership its organisation; of one without a known pair the parent that it names, if any.
     pub awaits_too: Option<String>,
 }
 
@@ -106,6 +107,12 @@ impl Outcome {
     pub fn waiting(reason: impl Into<String>, user: String, organization: String) -> Self {
         let (awaits, awaits_too) = (Some(user), Some(organization));
         Self { reason: Some(reason.into()), awaits, awaits_too, ..Self::new(State::Waiting, "waiting") }
+    }
+
+    /// A membership of which only the id is known, and perhaps one parent.
+    pub fn waiting_for_pair(clerk_id: String, parent: Option<String>) -> Self {
+        let reason = Some("waiting: no event has named organisation and person of this membership yet".to_owned());
+        Self { reason, awaits: Some(clerk_id), awaits_too: parent, ..Self::new(State::Waiting, "waiting") }
     }
 
     /// Kept until an operator releases or cancels a deletion.

@@ -150,6 +150,7 @@ impl Fold<'_> {
             Kind::User => self.world.facts(key),
             Kind::Organization => self.world.organization_facts(key),
             Kind::Membership => self.world.pair_facts(key),
+            Kind::MembershipId => self.world.membership_facts(key),
         };
         self.plan.facts.insert((kind, key.to_owned()), facts.clone());
     }

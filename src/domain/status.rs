@@ -1,7 +1,5 @@
 //! Status: the first that holds of deleted, deprovisioned, banned, active. A lock is temporary and not mirrored.
 
-use super::User;
-
 /// What the `status` column says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the column's words")]
@@ -13,12 +11,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status of a person whose newest snapshot this is.
-    pub fn of(user: &User) -> Self {
-        match user {
-            User { deprovisioned: true, .. } => Self::Deprovisioned,
-            User { banned: true, .. } => Self::Banned,
-            _ => Self::Active,
+    /// The status of a user with a live row: a function of the facts of their highest version.
+    pub fn from_facts(banned: bool, deprovisioned: bool) -> Self {
+        match (deprovisioned, banned) {
+            (true, _) => Self::Deprovisioned,
+            (false, true) => Self::Banned,
+            (false, false) => Self::Active,
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     membership::{Member, Pair},
     organization::Org,
     plan::{Audit, Fold, Message},
+    status::Status,
     view,
 };
 
@@ -98,6 +99,13 @@ impl Fold<'_> {
         let routing = self.world.account(clerk_id).map(|account| format!("user:{}", account.id)).into_iter().collect();
         let payload = payload.as_object().cloned().unwrap_or_default();
         let message = Message { payload, routing, ..message(event, "session.revoked", "internal", clerk_id) };
+        self.drafts.push(Draft { message, about: About::Nobody });
+    }
+
+    /// Publishes that a user without a row is banned or deprovisioned, for those who serve them. Nobody subscribes to it.
+    pub(super) fn tell_barred(&mut self, event: &Event, clerk_id: &str, status: Status) {
+        let payload = Object::from_iter([("status".to_owned(), json!(status.as_str()))]);
+        let message = Message { payload, ..message(event, "access.revoked", "internal", clerk_id) };
         self.drafts.push(Draft { message, about: About::Nobody });
     }
 

@@ -14,18 +14,28 @@ use super::{
     event::Snapshot,
     holds, memberships,
     plan::{Alert, ConflictChange, Fold, Kind, Wake},
-    roles, validate,
+    roles,
+    status::Status,
+    validate,
     world::OpenConflict,
 };
 
-/// A snapshot: facts first, then judged.
+/// A snapshot: facts first, then evaluated. What the facts say of the user's access holds whatever the outcome.
 pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
+    let id = snapshot.user.clerk_id.as_str();
+    let was_barred = fold.world.facts(id).status() != Status::Active;
+    let outcome = evaluate(fold, event, snapshot);
+    enforce_status(fold, event, id, was_barred);
+    outcome
+}
+
+fn evaluate(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome {
     let Snapshot { user, version, .. } = snapshot;
     let id = user.clerk_id.as_str();
     let refusal = entry::refusal(user, fold.policy);
     let facts = fold.world.facts(id);
     let before = facts.clone();
-    if facts.raise(version) {
+    if facts.raise_user(version, user.banned, user.deprovisioned) {
         fold.plan.wake.clashes.insert(id.to_owned());
     }
     let facts = fold.world.facts(id);
@@ -60,6 +70,26 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) 
     }
     let (fields, roles) = notes(fold, snapshot);
     apply(fold, event, &user, version).and(fields).and(roles)
+}
+
+/// Makes the row's status that of the facts, where the event that raised them did not apply. Of a user without a row the
+/// connections are closed: `subjects` refuses their tokens.
+fn enforce_status(fold: &mut Fold<'_>, event: &Event, id: &str, was_barred: bool) {
+    let facts = fold.world.facts(id);
+    let (status, deleted) = (facts.status(), facts.deleted);
+    let Some(before) = fold.world.live(id).cloned() else {
+        if status != Status::Active && !was_barred && !deleted {
+            fold.tell_barred(event, id, status);
+        }
+        return;
+    };
+    if before.status != status {
+        let after = Account { status, updated_at: fold.now, ..Account::clone(&before) };
+        let diff = diff::person(Some(&before), &after);
+        fold.put(after);
+        fold.audit(event, id, diff);
+        fold.tell(event, "user.updated", id, vec!["status".into()]);
+    }
 }
 
 /// Puts the newest version in place.

@@ -32,6 +32,12 @@ impl Version {
         Self(format!("{created_at:015}.{id}.{}.{rest}", u8::from(ended)))
     }
 
+    /// Of a membership's version: whether it is that of a snapshot of the membership with this id.
+    pub fn is_snapshot_of(&self, id: &str) -> bool {
+        let rest = self.0.split_once('.').and_then(|(_, rest)| rest.strip_prefix(id));
+        rest.is_some_and(|rest| rest.starts_with(".0."))
+    }
+
     /// As the `version` columns hold it.
     pub fn as_str(&self) -> &str {
         &self.0

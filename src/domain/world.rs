@@ -56,6 +56,7 @@ pub struct World {
     by_identity: HashMap<Identity, BTreeSet<String>>,
     organizations: HashMap<String, (Facts, Option<Org>)>,
     pairs: HashMap<String, Facts>,
+    memberships: HashMap<String, Facts>,
     members: BTreeMap<Pair, Member>,
     of_user: HashMap<String, BTreeSet<String>>,
 }
@@ -170,6 +171,11 @@ impl World {
     /// What is known of a membership, by its pair as one text.
     pub fn pair_facts(&mut self, key: &str) -> &mut Facts {
         self.pairs.entry(key.to_owned()).or_default()
+    }
+
+    /// What is known of a membership by Clerk's id of it.
+    pub fn membership_facts(&mut self, clerk_id: &str) -> &mut Facts {
+        self.memberships.entry(clerk_id.to_owned()).or_default()
     }
 
     /// The row of a membership.

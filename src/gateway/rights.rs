@@ -148,6 +148,8 @@ pub(super) fn loss(entry: &Entry) -> Option<Loss<'_>> {
         "organization.deleted" => of_org(Lost::Organization),
         // Operators are told of it; so is whom it is about.
         "user.deleted" => of_person(Lost::Person),
+        // Of a user without a row.
+        "access.revoked" => of_person(Lost::Person),
         "event.held" if entry.subject.starts_with("user_") => of_person(Lost::Person),
         "user.created" | "user.updated" => {
             let held = entry.payload.get("deletion_held_at").is_some_and(|at| !at.is_null());
@@ -185,6 +187,7 @@ mod tests {
         }
         assert_eq!(lost("user.deleted", json!({})), place);
         assert_eq!(lost("event.held", json!({})), place);
+        assert_eq!(lost("access.revoked", json!({"status": "banned"})), place);
         assert_eq!(lost("session.revoked", json!({"session_id": "sess_1"})), place);
         for payload in [json!({}), json!({"status": "active"}), json!({"status": "active", "deletion_held_at": null})] {
             assert_eq!(lost("user.updated", payload.clone()), None, "{payload}");

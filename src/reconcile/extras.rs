@@ -149,7 +149,7 @@ impl Reconciler {
             .sql(" and o.created_at < ")
             .val(started)
             .sql(" order by o.clerk_id limit "),
-            Kind::Membership => Stmt::new(
+            Kind::Membership | Kind::MembershipId => Stmt::new(
                 read,
                 "select m.clerk_id as place, m.clerk_id, o.clerk_id as organization, u.clerk_id as person, m.role,
                         m.clerk_created_at from organization_memberships m

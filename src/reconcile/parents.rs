@@ -62,11 +62,12 @@ impl Reconciler {
         fetched
     }
 
-    /// Parents that rows which are due await, and of which no event has ever been seen.
+    /// Parents that rows which are due await, and of which no event has ever been seen. A row that awaits its own subject
+    /// awaits the pair of a membership, which Clerk cannot be asked for by the membership's id.
     async fn unheard(&self, now: Time) -> Result<BTreeSet<String>, DbErr> {
         let rows = Stmt::new(
             &self.db.read,
-            "select distinct p.k from (select awaits as k from (select awaits from inbox where state = 'waiting' and available_at <= ",
+            "select distinct p.k from (select awaits as k from (select awaits from inbox where state = 'waiting' and awaits <> subject and available_at <= ",
         )
         .val(now)
         .sql(" order by available_at limit ")

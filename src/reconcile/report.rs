@@ -18,7 +18,7 @@ pub fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::User => "users",
         Kind::Organization => "organizations",
-        Kind::Membership => "memberships",
+        Kind::Membership | Kind::MembershipId => "memberships",
     }
 }
 

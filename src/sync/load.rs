@@ -6,14 +6,20 @@ mod organizations;
 mod people;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
     clock::Time,
     db::{Cell, Col, Rows, Stmt, Type},
-    domain::{Change, Event, Policy, Version, World, emails, facts::Facts, plan::Kind, user::Identity},
+    domain::{
+        Change, Event, Policy, Version, World, emails,
+        facts::Facts,
+        membership::{Pair, Told},
+        plan::Kind,
+        user::Identity,
+    },
 };
 
 pub use organizations::{memberships, organization, organizations};
@@ -25,7 +31,8 @@ pub use people::{accounts, accounts_by_id};
 /// What the database says.
 pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy, now: Time) -> Result<World, DbErr> {
     let mut world = World::new(head(tx).await?);
-    let touched = organizations::Touched::by(events);
+    let pairs = pairs(tx, events).await?;
+    let touched = organizations::Touched::by(events, &pairs);
     let mut subjects: BTreeSet<String> = BTreeSet::new();
     for event in events {
         match &event.change {
@@ -33,7 +40,7 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy
             change => subjects.extend(change.person().map(str::to_owned)),
         }
     }
-    facts(tx, &mut world, &subjects, &touched).await?;
+    facts(tx, &mut world, &subjects, &touched, events).await?;
     let mut others = touched.parents();
     // Whose session ended: for the topic of theirs.
     others.extend(events.iter().filter_map(|event| match &event.change {
@@ -74,13 +81,37 @@ async fn facts(
     world: &mut World,
     persons: &BTreeSet<String>,
     touched: &organizations::Touched,
+    events: &[&Event],
 ) -> Result<(), DbErr> {
     let mut keys = Rows::new(&SUBJECT);
     let mut push = |kind: Kind, key: &str| keys.push(vec![kind.as_str().into(), key.into()]);
     persons.iter().for_each(|id| push(Kind::User, id));
     touched.organizations().iter().for_each(|id| push(Kind::Organization, id));
     touched.pairs().for_each(|pair| push(Kind::Membership, &pair.to_string()));
+    let ids: BTreeSet<&str> = told(events).filter_map(|told| told.clerk_id.as_deref()).collect();
+    ids.into_iter().for_each(|id| push(Kind::MembershipId, id));
     read_facts(tx, world, keys).await
+}
+
+fn told<'a>(events: &'a [&Event]) -> impl Iterator<Item = &'a Told> {
+    events.iter().filter_map(|event| match &event.change {
+        Change::Membership(told) => Some(told.as_ref()),
+        _ => None,
+    })
+}
+
+/// Whose the memberships are that events name by their ids alone: by other events of the batch, or of earlier ones.
+async fn pairs(tx: &impl ConnectionTrait, events: &[&Event]) -> Result<HashMap<String, Pair>, DbErr> {
+    let mut pairs: HashMap<String, Pair> =
+        told(events).filter_map(|told| told.clerk_id.clone().zip(told.pair())).collect();
+    let mut keys = Rows::new(&SUBJECT);
+    let alone = told(events).filter(|told| told.pair().is_none()).filter_map(|told| told.clerk_id.as_deref());
+    let alone: BTreeSet<&str> = alone.filter(|id| !pairs.contains_key(*id)).collect();
+    alone.into_iter().for_each(|id| keys.push(vec![Kind::MembershipId.as_str().into(), id.into()]));
+    for row in find_facts(tx, keys).await? {
+        pairs.extend(row.pair.as_deref().and_then(Pair::parse).map(|pair| (row.key, pair)));
+    }
+    Ok(pairs)
 }
 
 async fn more_facts(tx: &impl ConnectionTrait, world: &mut World, persons: &BTreeSet<String>) -> Result<(), DbErr> {
@@ -89,16 +120,16 @@ async fn more_facts(tx: &impl ConnectionTrait, world: &mut World, persons: &BTre
     read_facts(tx, world, keys).await
 }
 
-async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) -> Result<(), DbErr> {
+async fn find_facts(tx: &impl ConnectionTrait, keys: Rows) -> Result<Vec<entity::subjects::Model>, DbErr> {
     if keys.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let found: Vec<entity::subjects::Model> = Stmt::new(tx, "select s.* from ")
-        .rows(keys)
-        .sql(" join subjects s on s.kind = r.kind and s.key = r.key")
-        .all_as(tx)
-        .await?;
-    for row in found {
+    let find = Stmt::new(tx, "select s.* from ").rows(keys);
+    find.sql(" join subjects s on s.kind = r.kind and s.key = r.key").all_as(tx).await
+}
+
+async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) -> Result<(), DbErr> {
+    for row in find_facts(tx, keys).await? {
         let newest = row.version.map(Version::stored);
         let facts = Facts {
             newest,
@@ -106,10 +137,14 @@ async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) ->
             deleted: row.deleted,
             deleted_at: row.deleted_at,
             erased: row.erased_at.is_some(),
+            banned: row.banned,
+            deprovisioned: row.deprovisioned,
+            pair: row.pair.as_deref().and_then(Pair::parse),
         };
         match row.kind.as_str() {
             "user" => world.load_facts(row.key, facts),
             "organization" => world.load_organization_facts(row.key, facts),
+            "membership_id" => *world.membership_facts(&row.key) = facts,
             _ => *world.pair_facts(&row.key) = facts,
         }
     }

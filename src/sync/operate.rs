@@ -126,7 +126,9 @@ impl Operator<'_> {
             .sql(" order by seq limit ")
             .val(CHUNK)
             .dialect(" for update skip locked", "")
-            .sql(") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at")
+            .sql(
+                ") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at",
+            )
             .all_as(&self.db.write)
             .await
     }

@@ -44,7 +44,7 @@ pub struct Page {
 pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Result<Option<Page>, DbErr> {
     let mut find = Stmt::new(
         &db.read,
-        "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at from inbox
+        "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at from inbox
             where state <> 'running' and seq > ",
     )
     .val(after);

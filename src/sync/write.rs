@@ -49,13 +49,16 @@ pub(super) async fn plan(
     crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
 }
 
-const FACTS: [Col; 6] = [
+const FACTS: [Col; 9] = [
     Col("kind", Type::Text),
     Col("key", Type::Text),
     Col("version", Type::Text),
     Col("entered", Type::Bool),
     Col("deleted", Type::Bool),
     Col("deleted_at", Type::Time),
+    Col("banned", Type::Bool),
+    Col("deprovisioned", Type::Bool),
+    Col("pair", Type::Text),
 ];
 
 async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), DbErr> {
@@ -68,6 +71,9 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
             Cell::Bool(facts.entered),
             Cell::Bool(facts.deleted),
             facts.deleted_at.into(),
+            Cell::Bool(facts.banned),
+            Cell::Bool(facts.deprovisioned),
+            facts.pair.as_ref().map(ToString::to_string).as_deref().into(),
         ]);
     }
     if rows.is_empty() {
@@ -75,8 +81,8 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
     }
     Stmt::new(
         tx,
-        "insert into subjects (kind, key, version, entered, deleted, deleted_at, buried_at)
-            select kind, key, version, entered, deleted, deleted_at, case when deleted then ",
+        "insert into subjects (kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, buried_at)
+            select kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, case when deleted then ",
     )
     .val(now)
     .sql(" end from ")
@@ -84,6 +90,7 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
     .sql(
         " where true on conflict (kind, key) do update set version = excluded.version, entered = excluded.entered,
             deleted = excluded.deleted, deleted_at = excluded.deleted_at,
+            banned = excluded.banned, deprovisioned = excluded.deprovisioned, pair = excluded.pair,
             buried_at = coalesce(subjects.buried_at, excluded.buried_at)",
     )
     .exec(tx)

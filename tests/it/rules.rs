@@ -1,8 +1,10 @@
 //! Rules of the design that scenarios are too small for: many people at once, constraints of an application's own,
 //! what is told to whom. On SQLite and on Postgres.
 
+mod access_facts;
 mod breaker;
 mod clashes;
+mod ends;
 mod hard;
 mod held;
 mod owners;

@@ -67,7 +67,9 @@ async fn check_tables(world: &World, expect: &Value, errors: &mut Vec<String>) {
     for (name, key) in
         [("users", "clerk_id"), ("organizations", "clerk_id"), ("memberships", "key"), ("subjects", "key")]
     {
-        compare_list(name, key, &expect[name], tables[name].as_array().unwrap(), errors);
+        // What is known by the ids of memberships follows from their events; scenarios list subjects.
+        let rows = tables[name].as_array().unwrap().iter().filter(|row| row["kind"] != "membership_id");
+        compare_list(name, key, &expect[name], &rows.cloned().collect::<Vec<_>>(), errors);
     }
     for organization in tables["organizations"].as_array().unwrap() {
         let inside = tables["memberships"].as_array().unwrap().iter();

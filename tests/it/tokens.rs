@@ -1,5 +1,6 @@
 //! Session tokens of Clerk's: which are right, and what they open.
 
+mod barred;
 mod bed;
 mod doors;
 mod http;

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Change, Event, Organization, User, Version,
         event::{OrganizationSnapshot, Snapshot},
-        membership::{Membership, Pair, Told},
+        membership::{Membership, Pair, Terms, Told},
         user::{Email, Identity},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
 pub(super) enum Act {
     Rename(usize, u8),
     Ban(usize, bool),
+    Deprovision(usize, bool),
     /// Adds or removes an address; verified only while no other live person has it verified.
     Email(usize, usize, bool),
     Primary(usize, usize),
@@ -44,7 +45,8 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
     let organization = 0..ORGANIZATIONS;
     prop_oneof![
         4 => (person.clone(), any::<u8>()).prop_map(|(p, n)| Act::Rename(p, n)),
-        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Act::Ban(p, b)),
+        3 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Act::Ban(p, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Act::Deprovision(p, b)),
         8 => (person.clone(), 0..ADDRESSES, prop::bool::weighted(0.8)).prop_map(|(p, a, v)| Act::Email(p, a, v)),
         2 => (person.clone(), 0..ADDRESSES).prop_map(|(p, a)| Act::Primary(p, a)),
         4 => (person.clone(), 0..3usize).prop_map(|(p, i)| Act::Link(p, i)),
@@ -73,8 +75,11 @@ pub(super) fn act_in_organizations() -> impl Strategy<Value = Act> {
 }
 
 /// Clerk: keeps a verified address and an identity with one live person at a time, and emits an event an act.
-#[derive(Default)]
 pub(super) struct Clerk {
+    /// Which events lack what they are about.
+    rng: fastrand::Rng,
+    /// Whether two live persons may have one address verified, as after a webhook was lost.
+    clashes: bool,
     users: BTreeMap<usize, User>,
     gone: BTreeSet<usize>,
     organizations: BTreeMap<usize, Organization>,
@@ -95,6 +100,21 @@ pub(super) fn name(person: usize) -> String {
 }
 
 impl Clerk {
+    pub(super) fn new(seed: u64, clashes: bool) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            clashes,
+            users: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            organizations: BTreeMap::new(),
+            dissolved: BTreeSet::new(),
+            members: BTreeMap::new(),
+            joined: BTreeSet::new(),
+            now: 0,
+            events: Vec::new(),
+        }
+    }
+
     pub(super) fn act(&mut self, act: &Act) {
         if self.organize(act) {
             return;
@@ -102,6 +122,7 @@ impl Clerk {
         let person = match act {
             Act::Rename(p, _)
             | Act::Ban(p, _)
+            | Act::Deprovision(p, _)
             | Act::Email(p, ..)
             | Act::Primary(p, _)
             | Act::Link(p, _)
@@ -120,6 +141,7 @@ impl Clerk {
         match act {
             Act::Rename(_, n) => self.edit(person, |user| user.first_name = (n % 4 != 0).then(|| format!("N{n}"))),
             Act::Ban(_, banned) => self.edit(person, |user| user.banned = *banned),
+            Act::Deprovision(_, gone) => self.edit(person, |user| user.deprovisioned = *gone),
             Act::Email(_, address, verified) => self.email(person, *address, *verified),
             Act::Primary(_, address) => {
                 self.edit(person, |user| user.primary_email_id = Some(format!("idn_{address}")))
@@ -159,7 +181,7 @@ impl Clerk {
             ["\u{fc}@b\u{fc}cher.example", "u\u{308}@xn--bcher-kva.example", "\u{fc}@Bu\u{308}cher\u{3002}EXAMPLE"];
         let address = format!("a{index}{}", spelled[person % spelled.len()]);
         let id = format!("idn_{index}");
-        let taken = self.verified_elsewhere(person, &id);
+        let taken = !self.clashes && self.verified_elsewhere(person, &id);
         self.edit(person, |user| match user.emails.iter().position(|email| email.id.as_ref() == Some(&id)) {
             Some(at) => drop(user.emails.remove(at)),
             None => user.emails.push(Email { id: Some(id), address, verified: verified && !taken }),
@@ -278,7 +300,8 @@ impl Clerk {
     }
 
     fn join(&mut self, organization: usize, person: usize, role: &str) {
-        self.now += 1;
+        // Nobody rejoins before the end's envelope was written.
+        self.now += 5;
         // Two may join at once: their ids decide who is senior. Nobody rejoins at the moment at which they joined.
         let first = self.joined.insert((organization, person));
         let at = if first { self.now / 28 * 28 } else { self.now };
@@ -321,11 +344,41 @@ impl Clerk {
         // An end may carry an older object than the last update did; it ends the membership all the same.
         member.updated_at = if ended { Some(member.created_at) } else { from_millis(now as i64) };
         let membership = member.clone();
-        let ms = |time: Time| time.timestamp_millis() as u64;
-        let birth = (ms(membership.created_at), membership.clerk_id.as_str());
-        let updated = membership.updated_at.map_or(0, ms);
-        let version = Version::of_membership(birth, ended, updated, now + 3, &membership);
-        let key = membership.pair.to_string();
-        self.push(Change::Membership(Box::new(Told { membership, ended, version, key })));
+        let told = if ended { self.end_of(membership) } else { self.snapshot_of(membership) };
+        self.push(Change::Membership(Box::new(told)));
     }
+
+    /// A snapshot, some of which lack one parent or both.
+    fn snapshot_of(&mut self, membership: Membership) -> Told {
+        let shape = self.rng.u8(..8);
+        let Membership { clerk_id, pair, role, permissions, created_at, updated_at } = membership;
+        let key = if shape < 3 { clerk_id.clone() } else { pair.to_string() };
+        let organization = (shape != 0 && shape != 1).then_some(pair.organization);
+        let user = (shape != 0 && shape != 2).then_some(pair.user);
+        let terms = Terms { role, permissions, created_at, updated_at };
+        let said = (&organization, &user, &terms.role);
+        let birth = (ms(created_at), clerk_id.as_str());
+        let version = Version::of_membership(birth, false, updated_at.map_or(0, ms), self.now + 3, &said);
+        Told { version: Some(version), clerk_id: Some(clerk_id), organization, user, terms: Some(terms), key }
+    }
+
+    /// An end, most of which lack something: a parent or both, the id, when the membership began.
+    fn end_of(&mut self, membership: Membership) -> Told {
+        let shape = self.rng.u8(..9);
+        let Membership { clerk_id, pair, created_at, updated_at, .. } = membership;
+        let key = if shape < 3 { clerk_id.clone() } else { pair.to_string() };
+        let organization = (shape != 0 && shape != 1).then_some(pair.organization);
+        let user = (shape != 0 && shape != 2).then_some(pair.user);
+        let above = |birth| Version::of_membership(birth, true, updated_at.map_or(0, ms), self.now + 3, &shape);
+        let (version, id) = match shape {
+            0..4 => (None, Some(clerk_id)),
+            4 => (Some(above((self.now + 3, "~"))), None),
+            _ => (Some(above((ms(created_at), &clerk_id))), Some(clerk_id)),
+        };
+        Told { clerk_id: id, organization, user, terms: None, version, key }
+    }
+}
+
+fn ms(time: Time) -> u64 {
+    time.timestamp_millis() as u64
 }

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         Account, Change, Event, Organization, Policy, Version, deletion, entry,
         event::{OrganizationSnapshot, Snapshot},
-        membership::{Membership, Pair, Told},
+        membership::{Membership, Pair, Terms, Told},
         policy::SoleAdmin,
         user::Identity,
     },
@@ -71,13 +71,15 @@ pub(super) struct Organized {
 /// Live memberships: the pair's newest word is not an end, and both are live.
 pub(super) fn memberships(clerk: &Clerk, people: &BTreeMap<String, Account>) -> BTreeMap<Pair, (Membership, Version)> {
     let mut newest: BTreeMap<Pair, &Told> = BTreeMap::new();
+    let pairs = pairs(clerk);
     let mut dissolved = BTreeSet::new();
     let mut known = BTreeSet::new();
     for event in &clerk.events {
         match &event.change {
             Change::Membership(told) => {
                 // What Clerk said last, whatever the versions are.
-                newest.insert(told.membership.pair.clone(), told);
+                let known = told.clerk_id.as_ref().and_then(|id| pairs.get(id)).cloned();
+                newest.extend(told.pair().or(known).map(|pair| (pair, told.as_ref())));
             }
             Change::OrganizationDeleted { clerk_id } => _ = dissolved.insert(clerk_id.clone()),
             Change::Organization(snapshot) => _ = known.insert(snapshot.organization.clerk_id.clone()),
@@ -89,8 +91,35 @@ pub(super) fn memberships(clerk: &Clerk, people: &BTreeMap<String, Account>) -> 
             && !dissolved.contains(&pair.organization)
             && people.get(&pair.user).is_some_and(Account::is_live)
     };
-    let words = newest.into_iter().filter(|(pair, told)| !told.ended && live(pair));
-    words.map(|(pair, told)| (pair, (told.membership.clone(), told.version.clone()))).collect()
+    let words = newest.into_iter().filter(|(pair, _)| live(pair));
+    let shown = words.filter_map(|(pair, told)| {
+        let Terms { role, permissions, created_at, updated_at } = told.terms.clone()?;
+        let (clerk_id, version) = (told.clerk_id.clone()?, told.version.clone()?);
+        Some((pair.clone(), (Membership { clerk_id, pair, role, permissions, created_at, updated_at }, version)))
+    });
+    shown.collect()
+}
+
+/// Whose the memberships are, as far as any event says.
+pub(super) fn pairs(clerk: &Clerk) -> BTreeMap<String, Pair> {
+    let told = clerk.events.iter().filter_map(|event| match &event.change {
+        Change::Membership(told) => told.clerk_id.clone().zip(told.pair()),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// What everybody's newest snapshot says of their access: banned, deprovisioned.
+pub(super) fn access(clerk: &Clerk) -> BTreeMap<String, (bool, bool)> {
+    let mut newest: BTreeMap<String, &Snapshot> = BTreeMap::new();
+    for event in &clerk.events {
+        let Change::User(snapshot) = &event.change else { continue };
+        let known = newest.entry(snapshot.user.clerk_id.clone()).or_insert(snapshot);
+        if snapshot.version > known.version {
+            *known = snapshot;
+        }
+    }
+    newest.into_iter().map(|(id, snapshot)| (id, (snapshot.user.banned, snapshot.user.deprovisioned))).collect()
 }
 
 pub(super) fn organizations(

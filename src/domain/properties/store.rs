@@ -12,6 +12,7 @@ use crate::{
         membership::{Member, Pair},
         organization::Org,
         plan::{ChangedMember, ChangedOrganization, ConflictChange, Kind, Plan, plan},
+        status::Status,
         world::OpenConflict,
     },
 };
@@ -26,7 +27,7 @@ pub(super) struct Row {
 /// The database, in memory: loads no more than the real one does, writes what the plan says.
 #[derive(Default)]
 pub(super) struct Store {
-    facts: BTreeMap<(Kind, String), Facts>,
+    pub(super) facts: BTreeMap<(Kind, String), Facts>,
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) organizations: BTreeMap<String, Org>,
     pub(super) members: BTreeMap<Pair, Member>,
@@ -73,6 +74,12 @@ impl Store {
 
     fn load_organizations(&self, world: &mut World, batch: &[Event], subjects: &BTreeSet<&str>, policy: &Policy) {
         let (mut touched, mut pairs) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
+        let named = batch.iter().filter_map(|event| match &event.change {
+            Change::Membership(told) => told.clerk_id.clone().zip(told.pair()),
+            _ => None,
+        });
+        let named: BTreeMap<String, Pair> = named.collect();
+        let mut parents = BTreeSet::new();
         for event in batch {
             match &event.change {
                 Change::Organization(snapshot) => {
@@ -83,8 +90,19 @@ impl Store {
                 }
                 Change::OrganizationDeleted { clerk_id } => *touched.entry(clerk_id.clone()).or_default() += 1,
                 Change::Membership(told) => {
-                    *touched.entry(told.membership.pair.organization.clone()).or_default() += 1;
-                    pairs.insert(told.membership.pair.clone());
+                    let known = told.clerk_id.as_ref().and_then(|id| self.facts.get(&(Kind::MembershipId, id.clone())));
+                    for (id, facts) in told.clerk_id.iter().zip(known) {
+                        *world.membership_facts(id) = facts.clone();
+                    }
+                    let known = known.and_then(|facts| facts.pair.clone());
+                    let in_batch = told.clerk_id.as_ref().and_then(|id| named.get(id)).cloned();
+                    if let Some(pair) = told.pair().or(in_batch).or(known) {
+                        *touched.entry(pair.organization.clone()).or_default() += 1;
+                        pairs.insert(pair);
+                    } else {
+                        parents.extend(told.user.clone());
+                        told.organization.iter().for_each(|id| _ = touched.entry(id.clone()).or_default());
+                    }
                 }
                 _ => {}
             }
@@ -99,6 +117,7 @@ impl Store {
                 }
             }
         }
+        parents.iter().filter(|id| !subjects.contains(id.as_str())).for_each(|id| self.load_person(world, id));
         for pair in &pairs {
             self.facts
                 .get(&(Kind::Membership, pair.to_string()))
@@ -141,8 +160,19 @@ impl Store {
         }
         self.facts.extend(plan.facts);
         for change in plan.accounts {
+            let published = |status: Status| {
+                let mut about = plan.outbox.iter().filter(|message| message.subject == change.after.clerk_id);
+                about.any(|message| message.payload.get("status").is_some_and(|told| *told == status.as_str()))
+            };
+            if let Some(before) = change.before.as_ref().filter(|row| row.status != change.after.status) {
+                assert!(published(change.after.status), "{:?} after {:?} is published", change.after, before.status);
+            }
             assert_eq!(self.accounts.get(&change.after.clerk_id), change.before.as_deref(), "before is what is stored");
             self.accounts.insert(change.after.clerk_id.clone(), change.after.as_ref().clone());
+        }
+        for row in self.accounts.values().filter(|row| row.is_live()) {
+            let facts = &self.facts[&(Kind::User, row.clerk_id.clone())];
+            assert_eq!(row.status, facts.status(), "the status of {} is that of the facts", row.clerk_id);
         }
         for ChangedOrganization { before, after } in plan.organizations {
             assert_eq!(self.organizations.get(&after.shown.clerk_id), before.as_ref(), "before is what is stored");

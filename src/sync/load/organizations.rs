@@ -2,7 +2,7 @@
 //! who may leave or change their name, and of each organisation whose owner may change the most senior members, as many
 //! as the batch can take away and one more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use entity::{Id, JsonText};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -26,10 +26,12 @@ pub(super) struct Touched {
     counts: BTreeMap<String, usize>,
     organizations: BTreeSet<String>,
     pairs: BTreeSet<Pair>,
+    users: BTreeSet<String>,
 }
 
 impl Touched {
-    pub(super) fn by(events: &[&Event]) -> Self {
+    /// `known` says whose the memberships are that events name by their ids alone.
+    pub(super) fn by(events: &[&Event], known: &HashMap<String, Pair>) -> Self {
         let mut touched = Self::default();
         for event in events {
             match &event.change {
@@ -47,8 +49,18 @@ impl Touched {
                 }
                 Change::OrganizationDeleted { clerk_id } => touched.add(clerk_id.clone()),
                 Change::Membership(told) => {
-                    touched.pairs.insert(told.membership.pair.clone());
-                    touched.add(told.membership.pair.organization.clone());
+                    let known = told.clerk_id.as_ref().and_then(|id| known.get(id)).cloned();
+                    match told.pair().or(known) {
+                        Some(pair) => {
+                            touched.add(pair.organization.clone());
+                            touched.pairs.insert(pair);
+                        }
+                        // Whether the one parent that it names is gone decides whether it waits.
+                        None => {
+                            touched.users.extend(told.user.clone());
+                            touched.organizations.extend(told.organization.clone());
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -69,9 +81,9 @@ impl Touched {
         self.pairs.iter()
     }
 
-    /// The persons of the pairs.
+    /// The users of the pairs, and those named without a known pair.
     pub(super) fn parents(&self) -> BTreeSet<String> {
-        self.pairs.iter().map(|pair| pair.user.clone()).collect()
+        self.pairs.iter().map(|pair| &pair.user).chain(&self.users).cloned().collect()
     }
 }
 

@@ -143,6 +143,7 @@ async fn ten_seconds_of_two_thousand_new_people_a_second_are_asked_for_in_less()
                 body,
                 instance_id: None,
                 occurred_at: None,
+                received_at: None,
                 subject: None,
                 object_id: None,
             };

@@ -44,6 +44,11 @@ async fn a_parent_that_does_not_come_is_fetched_once_for_all_who_wait() {
             "data": {"id": "orgmem_ghost", "role": "org:member", "organization": {"id": "org_ghost"},
                 "public_user_data": {"user_id": "user_ghost"}, "created_at": 1_760_000_000_000_u64, "updated_at": 1_760_000_000_000_u64}});
         world.deliver("msg_ghost", &ghost).await;
+        // One that names no user waits for what no list of Clerk's has by its id.
+        let lost = serde_json::json!({"type": "organizationMembership.updated", "object": "event", "timestamp": 1_760_000_000_000_u64,
+            "data": {"id": "orgmem_lost", "role": "org:member", "organization": {"id": organization},
+                "created_at": 1_760_000_000_000_u64, "updated_at": 1_760_000_000_000_u64}});
+        world.deliver("msg_lost", &lost).await;
         world.drain().await;
         clerk.modes.reset_counts();
         let early = later(&world, chrono::Duration::minutes(9)).fetch_parents().await.unwrap();
@@ -54,6 +59,7 @@ async fn a_parent_that_does_not_come_is_fetched_once_for_all_who_wait() {
         assert_eq!(clerk.modes.counts().of(Endpoint::Organization), 2, "{}: each once", world.name);
         due.worker.drain().await.unwrap();
         assert_eq!(super::rows(&world).await.2, 30, "{}", world.name);
+        assert_eq!(world.inbox("msg_lost").await.state, "waiting", "{}", world.name);
         let row = world.inbox("msg_ghost").await;
         assert_eq!((row.state.as_str(), row.reason.as_deref()), ("rejected", Some("gone at Clerk")));
         let dead = number(&world.app.db, "select count(*) as n from subjects where deleted").await;

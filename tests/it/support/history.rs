@@ -40,6 +40,8 @@ struct Member {
     id: String,
     role: &'static str,
     created_at: u64,
+    /// Whether an event has named its pair.
+    named: bool,
 }
 
 /// Clerk, small: keeps a verified address with one live person at a time, and tells everything that happens.
@@ -197,11 +199,12 @@ impl History {
         if !here || self.members.contains_key(&pair) {
             return;
         }
-        self.now += 1;
+        // Nobody rejoins before the end's envelope was written.
+        self.now += 5;
         // Two may join at once: their ids decide who is senior. Nobody rejoins at the moment at which they joined.
         let created_at = if self.joined.insert(pair) { self.now / 28 * 28 } else { self.now };
         let id = format!("orgmem_{}_{}", self.name, self.events.len());
-        self.members.insert(pair, Member { id, role, created_at });
+        self.members.insert(pair, Member { id, role, created_at, named: false });
         self.tell_member(pair, false);
     }
 

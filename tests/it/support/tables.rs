@@ -119,7 +119,7 @@ pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
     }
     let mut facts: Vec<Value> = Vec::new();
     for s in subjects::Entity::find().all(db).await.unwrap() {
-        facts.push(json!({"kind": s.kind, "key": s.key, "version": s.version, "entered": s.entered, "deleted": s.deleted, "deleted_at": ms(s.deleted_at)}));
+        facts.push(json!({"kind": s.kind, "key": s.key, "version": s.version, "entered": s.entered, "deleted": s.deleted, "deleted_at": ms(s.deleted_at), "banned": s.banned, "deprovisioned": s.deprovisioned, "pair": s.pair}));
     }
     facts.sort_by_key(|fact| fact["key"].as_str().unwrap().to_owned());
     let (organizations, memberships) = organized(db, &ids).await;

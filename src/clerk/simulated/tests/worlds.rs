@@ -25,6 +25,7 @@ fn told(event: &Value) -> event::Change {
         object_id: read.object_id,
         instance_id: read.instance_id,
         occurred_at: read.occurred_at,
+        received_at: None,
     };
     decode(stored, None).change
 }
