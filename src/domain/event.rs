@@ -68,6 +68,8 @@ pub enum Change {
         /// Why it has no effect.
         reason: &'static str,
     },
+    /// An example of Clerk's dashboard: about objects that never existed. Raises no facts.
+    Example,
     /// It cannot be understood, or is of another instance: raises no facts.
     Refused {
         /// Why, in our words.
@@ -108,7 +110,7 @@ impl Change {
             | Self::OrganizationDeleted { clerk_id }
             | Self::SessionEnded { clerk_id, .. } => Some(clerk_id),
             Self::Operator(action) => action.persons().first().copied(),
-            Self::Ignored { .. } | Self::Refused { .. } => None,
+            Self::Ignored { .. } | Self::Example | Self::Refused { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ pub enum State {
     Running,
     /// Applied.
     Done,
-    /// Nothing to apply: stale, tombstoned or of a type that we do not sync.
+    /// Nothing to apply: stale, tombstoned, of a type that we do not sync, or an example of Clerk's.
     Skipped,
     /// Refused by a rule; kept, and looked at again if its subject enters.
     Rejected,
@@ -87,7 +87,7 @@ impl Outcome {
         Self::new(State::Done, what)
     }
 
-    /// Not applied; `why` is `stale`, `tombstoned` or `ignored`.
+    /// Not applied; `why` is `stale`, `tombstoned`, `ignored` or `example`.
     pub fn skipped(why: &'static str) -> Self {
         Self::new(State::Skipped, why)
     }

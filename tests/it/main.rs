@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod endurance;
 mod erasure;
+mod examples;
 mod gateway;
 mod histories;
 mod house;
