@@ -56,6 +56,7 @@ pub fn decode(stored: Stored, instance: Option<&str>) -> Event {
         occurred_at: stored.occurred_at,
         actor: "clerk",
         change,
+        refreshed: None,
     }
 }
 

@@ -19,6 +19,15 @@ pub struct Event {
     pub actor: &'static str,
     /// What it says.
     pub change: Change,
+    /// That the users of its clash were read from Clerk already; a clash that is still there then is a conflict.
+    pub refreshed: Option<Refreshed>,
+}
+
+/// What reading the users of a clash from Clerk showed, beside the snapshots, which went their own way into the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Users of the clash whom Clerk no longer has.
+    pub gone: Vec<String>,
 }
 
 impl Event {
@@ -31,6 +40,7 @@ impl Event {
             occurred_at,
             actor: "clerk-sync",
             change: Change::Ignored { reason: "" },
+            refreshed: None,
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct Outcome {
     pub outcome: &'static str,
     /// Our words; never a value of the event.
     pub reason: Option<String>,
-    /// Of a `conflict` the one person whose row blocks it; of a `waiting` membership its person.
+    /// Of a `conflict`, and of a clash that is being refreshed, the one person whose row blocks it; of a `waiting` membership its person.
     pub awaits: Option<String>,
     /// Of a `waiting` membership its organisation.
     pub awaits_too: Option<String>,
@@ -95,6 +95,12 @@ impl Outcome {
     /// Refused by a rule.
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::new(State::Rejected, "rejected") }
+    }
+
+    /// Blocked by `other`'s row, as far as is known here: due again at once, once both users were read from Clerk.
+    pub fn refresh(other: String) -> Self {
+        let reason = "conflict.email: both users are being read from Clerk".to_owned();
+        Self { reason: Some(reason), awaits: Some(other), ..Self::new(State::Pending, "pending") }
     }
 
     /// Blocked by `other`'s row.

@@ -78,7 +78,7 @@ const OUTCOMES: [&str; 14] = [
     "dead",
     "discarded",
 ];
-const STAGES: [&str; 4] = ["receive", "confirm", "commit", "deliver"];
+const STAGES: [&str; 5] = ["receive", "confirm", "refresh", "commit", "deliver"];
 /// The sinks that have a cursor of their own. One that is not in use stays at zero.
 pub const SINKS: [&str; 6] =
     ["cache:redis", "search:database", "search:meilisearch", "stream:redis", "alerts:mail", "alerts:chat"];

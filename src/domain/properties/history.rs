@@ -220,6 +220,7 @@ impl Clerk {
             occurred_at,
             actor: "clerk",
             change,
+            refreshed: None,
         });
     }
 
