@@ -60,14 +60,14 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
     healthy &= showcase.run().await;
     if !args.once {
         let (ws, file) = (base.replacen("http", "ws", 1), folder.join("clerk-sync.db"));
-        println!("\nwebhooks   {base}/webhooks/clerk");
-        println!("secret     {secret}");
-        println!("people     {base}/v1/users   search {base}/v1/search/users?q=   changes {base}/v1/changes");
-        println!("operators  {base}/v1/admin/events   {base}/readyz   {base}/metrics");
-        println!("websocket  {ws}/v1/ws");
-        println!("token      {token}   (Authorization: Bearer; the websocket's auth message)");
-        println!("database   {}", file.display());
-        println!("clerk      CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
+        println!("\nwebhooks    {base}/webhooks/clerk");
+        println!("secret      {secret}");
+        println!("people      {base}/v1/users   search {base}/v1/search/users?q=   changes {base}/v1/changes");
+        println!("operators   {base}/v1/admin/events   {base}/readyz   {base}/metrics");
+        println!("websocket   {ws}/v1/ws");
+        println!("token       {token}   (Authorization: Bearer; the websocket's auth message)");
+        println!("database    {}", file.display());
+        println!("clerk       CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
         println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
         lifecycle::signal().await?;
     }

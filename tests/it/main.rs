@@ -29,6 +29,7 @@ mod simulated;
 mod sinks;
 mod stream;
 mod support;
+mod sweep;
 mod sync;
 mod tail;
 mod tokens;
