@@ -3,6 +3,7 @@
 pub mod api;
 pub mod decode;
 pub mod envelope;
+mod examples;
 pub mod fields;
 pub mod keys;
 mod membership;

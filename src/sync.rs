@@ -11,6 +11,7 @@ pub mod objects;
 pub mod operate;
 pub mod oversight;
 pub mod raise;
+pub mod refresh;
 pub mod replay;
 pub mod worker;
 mod write;

@@ -8,8 +8,12 @@ pub const PARKED: &str = "state in ('rejected', 'conflict', 'waiting', 'held', '
 /// The condition of the index `inbox_settled`: nothing more becomes of these by itself.
 pub const SETTLED: &str = "state in ('done', 'skipped', 'discarded')";
 
-/// The condition of the index `inbox_bodies`: bodies that nobody needs any more.
-pub const SPENT: &str = "body is not null and state in ('done', 'skipped')";
+/// The condition of the index `inbox_bodies`: bodies that no version needs any more. Types that a later version reads
+/// are left out by the index itself, so that retention never passes over them again.
+pub const SPENT: &str = "body is not null and state in ('done', 'skipped') and event_type not like 'user.merged%' \
+    and event_type not like 'role.%' and event_type not like 'permission.%' and event_type not like 'organizationDomain.%' \
+    and event_type not like 'subscription.%' and event_type not like 'subscriptionItem.%' \
+    and event_type not like 'paymentAttempt.%'";
 
 /// The durable receipt of one delivery, with what became of it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -28,6 +28,7 @@ mod m20261130_000022_connections;
 mod m20261130_000023_normal_form;
 mod m20261130_000024_access_facts;
 mod m20261130_000026_lossless_json;
+mod m20261130_000027_read_later;
 mod normal_form;
 mod step;
 mod values;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000023_normal_form::NormalForm),
             Box::new(m20261130_000024_access_facts::STEP),
             Box::new(m20261130_000026_lossless_json::STEP),
+            Box::new(m20261130_000027_read_later::STEP),
         ]
     }
 }

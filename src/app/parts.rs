@@ -5,10 +5,11 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use crate::{
     config,
+    domain::Policy,
     erasure::Eraser,
     outbox::relay::Relay,
     reconcile::{Reconciler, ensure::Ensurer},
-    sync::{confirm::Confirm, objects::Applier, worker::Worker},
+    sync::{confirm::Confirm, objects::Applier, refresh::Refresher, worker::Worker},
     upkeep::{
         Upkeep, conflicts,
         erase::Erasing,
@@ -23,11 +24,12 @@ impl App {
         Worker {
             db: self.db.clone(),
             signals: self.signals.clone(),
-            policy: self.policy.clone(),
+            policy: self.refreshing(),
             clock: self.clock.clone(),
             config: self.config.sync.clone(),
             instance: self.instance().map(str::to_owned),
             confirm: self.confirm(),
+            refresh: self.api.clone().map(|api| Refresher::new(api, self.applier())),
         }
     }
 
@@ -45,10 +47,16 @@ impl App {
     pub fn applier(&self) -> Applier {
         Applier {
             db: self.db.clone(),
-            policy: self.policy.clone(),
+            policy: self.refreshing(),
             clock: self.clock.clone(),
             signals: self.signals.clone(),
         }
+    }
+
+    /// The policy of what Clerk can be asked beside: clashes are refreshed first where there is a secret key, whatever
+    /// `clerk.confirm` says, which is about existence.
+    fn refreshing(&self) -> Policy {
+        Policy { refresh_clashes: self.api.is_some(), ..self.policy.clone() }
     }
 
     /// What compares us with Clerk, where it can be asked.

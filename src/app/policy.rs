@@ -37,5 +37,7 @@ pub(super) fn of(config: &Config, hash_key: Vec<u8>) -> Policy {
         relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
         hash_key,
         alerts_repeat: Duration::from_std(config.alerts.repeat).unwrap_or(Duration::MAX),
+        // Only the parts that can ask Clerk turn it on.
+        refresh_clashes: false,
     }
 }

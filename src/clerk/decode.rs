@@ -13,8 +13,9 @@ use crate::{
 use sea_orm::FromQueryResult;
 
 use super::{
+    examples::is_example,
     membership, organization,
-    private::{BODY_EMPTIED, keeps_body},
+    private::{BODY_EMPTIED, is_read_later, keeps_body},
     user,
 };
 
@@ -54,11 +55,16 @@ pub fn decode(stored: Stored, instance: Option<&str>) -> Event {
         occurred_at: stored.occurred_at,
         actor: "clerk",
         change,
+        refreshed: None,
     }
 }
 
 fn change(stored: &Stored, instance: Option<&str>) -> Change {
     let refused = |reason: &str| Change::Refused { reason: reason.to_owned() };
+    // Before the instance is judged: an example may name Clerk's own.
+    if is_example(stored) {
+        return Change::Example;
+    }
     if let (Some(expected), Some(actual)) = (instance, stored.instance_id.as_deref())
         && expected != actual
     {
@@ -75,6 +81,9 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
         "organizationMembership.updated" => membership_told(stored, membership::Word::Updated),
         "organizationMembership.deleted" => membership_told(stored, membership::Word::Deleted),
         "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
+        later if is_read_later(later) => {
+            return Change::Ignored { reason: "not applied yet: a later version reads this type" };
+        }
         _ => return Change::Ignored { reason: "no rule for this type" },
     };
     read.unwrap_or_else(refused)

@@ -6,6 +6,7 @@
 //!
 //! - [`World`]: the people, organisations and memberships, and the webhooks that tell of them; a million seeded people
 //!   cost no memory (`seed`, `shelf`, `state`)
+//! - [`Issuer`]: the session tokens of its frontends
 //! - [`objects`]: whole objects to put into it
 //! - [`Modes`]: slowness, failures, limits, changes between requests; and what was asked
 //! - [`serve`], [`router`]: the API (`server`, `endpoints`, `people`, `order`, `query`, `errors`, `failures`, `line`)
@@ -15,6 +16,7 @@ mod endpoints;
 mod errors;
 mod failures;
 mod ids;
+mod issuer;
 mod line;
 mod modes;
 pub mod objects;
@@ -32,6 +34,7 @@ mod world;
 pub use endpoints::Endpoint;
 pub use failures::{Failure, RetryAfter};
 pub use ids::Kind;
+pub use issuer::Issuer;
 pub use modes::{Counts, Modes};
 pub use server::{router, serve};
 pub use world::{Change, World};

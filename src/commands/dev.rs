@@ -1,35 +1,34 @@
-//! `clerk-sync dev`: everything embedded, a secret of its own, a simulated Clerk, the fixtures through real HTTP with real
-//! signatures.
+//! `clerk-sync dev`: the whole pipeline on one machine, with a secret of its own, a simulated Clerk, and the fixtures
+//! through real HTTP with real signatures.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod play;
+mod showcase;
+mod socket;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use clap::Args as ClapArgs;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::{
     app::{App, Role},
+    clerk::simulated::Issuer,
     clock::Clock,
     config::{Config, Secret},
-    db::{Db, Stmt},
     lifecycle,
     reconcile::drift::Options,
 };
 
-use super::{
-    fixtures,
-    send::{Delivery, Sender},
-    simulated::Simulated,
-};
+use self::showcase::Showcase;
+use super::{send::Sender, simulated::Simulated};
+
+/// Who issues the session tokens of the simulated Clerk.
+const ISSUER: &str = "https://clerk.simulated.example";
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// End after the fixtures: exit code 0 if every one was synced as it should be
+    /// End after the fixtures and checks: exit code 0 if each came out as it should
     #[arg(long)]
     once: bool,
 }
@@ -39,29 +38,36 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
     let folder = folder(&config, args.once)?;
     let clock = Clock::system();
     let clerk = Simulated::start(clock.clone()).await?;
+    let issuer = Issuer::generate(ISSUER).ok().context("no key for session tokens could be made")?;
     embed(&mut config, &folder, &secret, &token, args.once);
     clerk.embed(&mut config);
+    admit(&mut config, &issuer)?;
     let app = App::connect(config, clock.clone(), true).await?;
     let db = app.db.clone();
     let reconciler = super::reconcile::asked(&app, &clerk.stop)?;
     let running = app.start(&Role::ALL.into()).await?;
     let base = format!("http://{}", running.addr);
-    let mut healthy = play(&db, &Sender::new(&base, &secret, clock)?, &clerk).await?;
-    summary(&db).await?;
+    let sender = Sender::new(&base, &secret, clock.clone())?;
+    let mut healthy = play::play(&db, &sender, &clerk).await?;
+    play::summary(&db).await?;
     let drift = reconciler.reconcile(Options { full: true, dry_run: true, scheduled: false }).await?;
     let compared: Vec<String> = drift.scanned.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-    println!("clerk      {} differences from the simulated Clerk ({})", drift.count(), compared.join(", "));
+    println!("compared    {} differences from the simulated Clerk ({})", drift.count(), compared.join(", "));
     healthy &= drift.count() == 0;
+    let address = running.addr;
+    let showcase =
+        Showcase { db: &db, sender: &sender, clerk: &clerk, issuer: &issuer, clock: &clock, address, token: &token };
+    healthy &= showcase.run().await;
     if !args.once {
         let (ws, file) = (base.replacen("http", "ws", 1), folder.join("clerk-sync.db"));
-        println!("\nwebhooks   {base}/webhooks/clerk");
-        println!("secret     {secret}");
-        println!("people     {base}/v1/users   search {base}/v1/search/users?q=   changes {base}/v1/changes");
-        println!("operators  {base}/v1/admin/events   {base}/readyz   {base}/metrics");
-        println!("websocket  {ws}/v1/ws");
-        println!("token      {token}   (Authorization: Bearer; the websocket's auth message)");
-        println!("database   {}", file.display());
-        println!("clerk      CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
+        println!("\nwebhooks    {base}/webhooks/clerk");
+        println!("secret      {secret}");
+        println!("people      {base}/v1/users   search {base}/v1/search/users?q=   changes {base}/v1/changes");
+        println!("operators   {base}/v1/admin/events   {base}/readyz   {base}/metrics");
+        println!("websocket   {ws}/v1/ws");
+        println!("token       {token}   (Authorization: Bearer; the websocket's auth message)");
+        println!("database    {}", file.display());
+        println!("clerk       CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
         println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
         lifecycle::signal().await?;
     }
@@ -70,6 +76,17 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
         std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     }
     Ok(stopped && healthy)
+}
+
+/// Lets the simulated Clerk's session tokens in, and no others.
+fn admit(config: &mut Config, issuer: &Issuer) -> anyhow::Result<()> {
+    let pem = issuer.public_pem().ok().context("the key for session tokens cannot be written")?;
+    config.clerk.jwt_key = Secret::from(pem.as_str());
+    config.clerk.jwks_url = String::new();
+    config.clerk.issuer = issuer.name().to_owned();
+    config.clerk.authorized_parties = Vec::new();
+    config.clerk.require_azp = false;
+    Ok(())
 }
 
 fn random() -> String {
@@ -108,93 +125,4 @@ fn embed(config: &mut Config, folder: &Path, secret: &str, token: &str, once: bo
     if once {
         config.server.port = 0;
     }
-}
-
-/// Posts every fixture and prints what became of it. False if one was refused or ended `dead`.
-async fn play(db: &Db, sender: &Sender, clerk: &Simulated) -> anyhow::Result<bool> {
-    let mut healthy = true;
-    for (name, body) in fixtures::events() {
-        // Clerk first: what it delivers is so there already.
-        clerk.follow(&body);
-        let id = format!("msg_{name}");
-        let started = std::time::Instant::now();
-        let delivery = Delivery { name, id, body };
-        let (status, word) = sender.post(&delivery).await?;
-        if status != 200 {
-            println!("{:<34} refused: {status} {word}", delivery.name);
-            healthy = false;
-            continue;
-        }
-        let row = settled(db, &delivery.id).await?;
-        let outcome = row.outcome.as_deref().unwrap_or("?");
-        let reason = row.reason.as_deref().map(|reason| format!("  {}", reason.split(" (").next().unwrap_or(reason)));
-        println!(
-            "{:<34} {:<34} {:<9} {:<10} {:>4} ms{}",
-            row.event_type,
-            row.subject.as_deref().unwrap_or("-"),
-            row.state,
-            outcome,
-            started.elapsed().as_millis(),
-            reason.unwrap_or_default(),
-        );
-        healthy &= row.state != "dead";
-    }
-    Ok(healthy)
-}
-
-async fn settled(db: &Db, svix_id: &str) -> anyhow::Result<entity::inbox::Model> {
-    for _ in 0..2_000 {
-        let row = entity::inbox::Entity::find().filter(entity::inbox::Column::SvixId.eq(svix_id)).one(&db.read).await?;
-        let row = row.with_context(|| format!("{svix_id} was acknowledged and is not in the inbox"))?;
-        if row.state != "pending" && row.state != "running" {
-            return Ok(row);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    bail!("{svix_id} was not settled within 10 s")
-}
-
-async fn summary(db: &Db) -> anyhow::Result<()> {
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    let rows = Stmt::new(
-        &db.read,
-        "select state || '/' || coalesce(outcome, '') as what, count(*) as n from inbox group by 1",
-    )
-    .all(&db.read)
-    .await?;
-    for row in &rows {
-        counts.insert(row.try_get("", "what")?, row.try_get("", "n")?);
-    }
-    println!("\nevents     {}", counts.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", "));
-    let tables = [
-        "users",
-        "email_addresses",
-        "federated_identities",
-        "user_roles",
-        "organizations",
-        "organization_memberships",
-        "revoked_sessions",
-        "outbox",
-        "audit_log",
-        "conflicts",
-        "alerts",
-    ];
-    let mut line = Vec::new();
-    for table in tables {
-        let row = Stmt::new(&db.read, "select count(*) as n from ").sql(table).all(&db.read).await?;
-        let count: i64 = row.first().map_or(Ok(0), |row| row.try_get("", "n"))?;
-        line.push(format!("{count} {table}"));
-    }
-    println!("rows       {}", line.join(", "));
-    let refused = Stmt::new(
-        &db.read,
-        "select count(distinct subject) as n from inbox where state = 'rejected' and reason like 'entry.%'",
-    );
-    let refused: i64 = refused.all(&db.read).await?.first().map_or(Ok(0), |row| row.try_get("", "n"))?;
-    if refused > 0 {
-        println!(
-            "refused    {refused} people by entry.require_email or entry.require_name (each event's line names the switch)"
-        );
-    }
-    Ok(())
 }

@@ -2,12 +2,12 @@
 //! that of `simulate`.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clerk::simulated::{Modes, World, serve},
+    clerk::simulated::{Change, Kind, Modes, World, serve},
     clock::Clock,
     config::{Config, Secret},
 };
@@ -58,6 +58,26 @@ impl Simulated {
             "organizationMembership.deleted" => drop(world.delete_membership(&id)),
             _ => {}
         }
+    }
+
+    /// Returns the webhook that tells of a user as they are now.
+    pub(super) fn event(&self, change: Change, clerk_id: &str) -> Option<Value> {
+        self.world.event(Kind::User, change, clerk_id)
+    }
+
+    /// Changes a user's last name.
+    pub(super) fn rename(&self, clerk_id: &str, last_name: &str) {
+        self.world.touch_user(clerk_id, |user| user["last_name"] = last_name.into());
+    }
+
+    /// Adds a user whose one verified address is the first of another's: Clerk has both then. `None` without the other.
+    pub(super) fn add_twin(&self, of: &str, clerk_id: &str) -> Option<()> {
+        let address = self.world.user(of)?["email_addresses"][0]["email_address"].clone();
+        self.world.put_user(json!({
+            "id": clerk_id, "first_name": "Twin", "last_name": "Fixture", "primary_email_address_id": "idn_2xFixtureTwin",
+            "email_addresses": [{"id": "idn_2xFixtureTwin", "email_address": address, "verification": {"status": "verified"}}],
+        }));
+        Some(())
     }
 }
 

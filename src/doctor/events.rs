@@ -3,6 +3,7 @@
 use sea_orm::{DbErr, FromQueryResult};
 
 use crate::{
+    clerk::private::is_read_later,
     clock::{Clock, Time},
     db::{Db, Stmt},
     inbox::list::WINDOW,
@@ -37,6 +38,8 @@ struct Seen {
     event_type: String,
     n: i64,
     ignored: i64,
+    /// Sent by "Send Example": they prove that the endpoint works, and nothing about its subscription.
+    examples: i64,
     last: Time,
 }
 
@@ -45,7 +48,8 @@ pub(super) async fn check(db: &Db, clock: &Clock) -> Result<Vec<Finding>, DbErr>
     let seen: Vec<Seen> = Stmt::new(
         &tx,
         "select event_type, count(*) as n,
-            sum(case when state = 'skipped' and outcome = 'ignored' then 1 else 0 end) as ignored, max(received_at) as last
+            sum(case when state = 'skipped' and outcome = 'ignored' then 1 else 0 end) as ignored,
+            sum(case when outcome = 'example' then 1 else 0 end) as examples, max(received_at) as last
             from (select event_type, state, outcome, received_at, origin from inbox order by seq desc limit ",
     )
     .val(WINDOW)
@@ -63,7 +67,7 @@ fn judge(seen: &[Seen], now: Time) -> Vec<Finding> {
             Finding::note(
                 "deliveries",
                 "none has come yet",
-                "In Clerk's dashboard (Webhooks) open the endpoint https://YOUR_HOST/webhooks/clerk, and send an example (Testing)",
+                "In Clerk's dashboard (Webhooks) open the endpoint https://YOUR_HOST/webhooks/clerk, and send an example (Testing): it shows up as `skipped: example`",
             ),
             Finding::skip(TYPES, "nothing has been delivered yet"),
         ];
@@ -71,13 +75,24 @@ fn judge(seen: &[Seen], now: Time) -> Vec<Finding> {
     let total: i64 = seen.iter().map(|seen| seen.n).sum();
     let ago = (now - last).to_std().unwrap_or_default();
     let ago = humantime::format_duration(std::time::Duration::from_secs(ago.as_secs()));
+    let examples: i64 = seen.iter().map(|seen| seen.examples).sum();
+    let of_them = match examples {
+        0 => String::new(),
+        n => {
+            format!(", {} (skipped: example)", count(n, "of them an example of Clerk's", "of them examples of Clerk's"))
+        }
+    };
     let mut findings = vec![Finding::ok(
         "deliveries",
-        format!("the last {ago} ago; {} looked through", count(total, "delivery", "deliveries")),
+        format!("the last {ago} ago; {} looked through{of_them}", count(total, "delivery", "deliveries")),
     )];
-    let missing = |types: &[&'static str]| {
-        types.iter().filter(|name| !seen.iter().any(|seen| seen.event_type == **name)).copied().collect::<Vec<_>>()
-    };
+    if examples == total {
+        findings.push(Finding::skip(TYPES, "only examples have been delivered yet"));
+        return findings;
+    }
+    let total = total - examples;
+    let came = |name: &str| seen.iter().any(|seen| seen.event_type == name && seen.n > seen.examples);
+    let missing = |types: &[&'static str]| types.iter().filter(|name| !came(name)).copied().collect::<Vec<_>>();
     let (people, others) = (missing(&PEOPLE), missing(&OTHERS));
     let subscribe =
         "Subscribe the endpoint to them in Clerk's dashboard (Webhooks), unless they have just not happened yet";
@@ -89,19 +104,31 @@ fn judge(seen: &[Seen], now: Time) -> Vec<Finding> {
         let never = [people, others].concat().join(", ");
         findings.push(Finding::note(TYPES, format!("never came: {never}"), subscribe));
     }
-    let ignored: Vec<&Seen> = seen.iter().filter(|seen| seen.ignored > 0).collect();
-    if !ignored.is_empty() {
-        let named = ignored.iter().take(NAMED).map(|seen| format!("{} ({})", plain(&seen.event_type), seen.ignored));
-        let more = ignored.len().saturating_sub(NAMED);
-        let rest =
-            if more > 0 { format!(" and {}", count(more as i64, "more type", "more types")) } else { String::new() };
+    let ignored = seen.iter().filter(|seen| seen.ignored > 0);
+    let (later, never): (Vec<&Seen>, Vec<&Seen>) = ignored.partition(|seen| is_read_later(&seen.event_type));
+    if !never.is_empty() {
         findings.push(Finding::note(
             "ignored-types",
-            format!("delivered, and read by nobody: {}{rest}", named.collect::<Vec<_>>().join(", ")),
+            format!("delivered, and read by nobody: {}", named(&never)),
             "Take them out of the endpoint's subscription in Clerk's dashboard (Webhooks), to save deliveries",
         ));
     }
+    if !later.is_empty() {
+        findings.push(Finding::note(
+            "later-types",
+            format!("stored, not applied yet: {}", named(&later)),
+            "Keep them subscribed: the version that reads them applies what is stored (clerk-sync replay)",
+        ));
+    }
     findings
+}
+
+/// Lists types with the number of their ignored events, a bounded number of them.
+fn named(types: &[&Seen]) -> String {
+    let named = types.iter().take(NAMED).map(|seen| format!("{} ({})", plain(&seen.event_type), seen.ignored));
+    let more = types.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {}", count(more as i64, "more type", "more types")) } else { String::new() };
+    format!("{}{rest}", named.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -110,7 +137,7 @@ mod tests {
     use crate::{clock::from_millis, doctor::Level};
 
     fn seen(event_type: &str, n: i64, ignored: i64) -> Seen {
-        Seen { event_type: event_type.to_owned(), n, ignored, last: from_millis(1_000).unwrap() }
+        Seen { event_type: event_type.to_owned(), n, ignored, examples: 0, last: from_millis(1_000).unwrap() }
     }
 
     #[test]
@@ -140,5 +167,27 @@ mod tests {
             "{finding:?}"
         );
         assert!(!finding.found.contains('\x1b'));
+    }
+
+    #[test]
+    fn examples_say_nothing_about_the_subscription() {
+        let mut seen = vec![Seen { examples: 3, ..seen("user.created", 3, 0) }];
+        let findings = judge(&seen, from_millis(61_000).unwrap());
+        assert!(findings[0].found.ends_with("3 of them examples of Clerk's (skipped: example)"), "{findings:?}");
+        assert_eq!(findings[1].level, Level::Skip);
+        seen.push(super::tests::seen("user.updated", ENOUGH, 0));
+        let findings = judge(&seen, from_millis(61_000).unwrap());
+        assert_eq!(findings[1].found, "never came: user.created, user.deleted");
+    }
+
+    #[test]
+    fn types_that_a_later_version_reads_stay_subscribed() {
+        let seen = [seen("user.merged", 3, 3), seen("waitlistEntry.created", 1, 1), seen("plan.changed", 2, 2)];
+        let findings = judge(&seen, from_millis(0).unwrap());
+        let about = |check: &str| findings.iter().find(|finding| finding.check == check).unwrap();
+        assert_eq!(about("ignored-types").found, "delivered, and read by nobody: plan.changed (2)");
+        let later = about("later-types");
+        assert_eq!(later.found, "stored, not applied yet: user.merged (3), waitlistEntry.created (1)");
+        assert!(later.remedy.as_deref().is_some_and(|remedy| remedy.starts_with("Keep them subscribed")));
     }
 }

@@ -19,6 +19,15 @@ pub struct Event {
     pub actor: &'static str,
     /// What it says.
     pub change: Change,
+    /// That the users of its clash were read from Clerk already; a clash that is still there then is a conflict.
+    pub refreshed: Option<Refreshed>,
+}
+
+/// What reading the users of a clash from Clerk showed, beside the snapshots, which went their own way into the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Users of the clash whom Clerk no longer has.
+    pub gone: Vec<String>,
 }
 
 impl Event {
@@ -31,6 +40,7 @@ impl Event {
             occurred_at,
             actor: "clerk-sync",
             change: Change::Ignored { reason: "" },
+            refreshed: None,
         }
     }
 }
@@ -73,6 +83,8 @@ pub enum Change {
         /// Why it has no effect.
         reason: &'static str,
     },
+    /// An example of Clerk's dashboard: about objects that never existed. Raises no facts.
+    Example,
     /// It cannot be understood, or is of another instance: raises no facts.
     Refused {
         /// Why, in our words.
@@ -114,7 +126,7 @@ impl Change {
             | Self::NotDeleted { clerk_id }
             | Self::SessionEnded { clerk_id, .. } => Some(clerk_id),
             Self::Operator(action) => action.persons().first().copied(),
-            Self::Ignored { .. } | Self::Refused { .. } => None,
+            Self::Ignored { .. } | Self::Example | Self::Refused { .. } => None,
         }
     }
 

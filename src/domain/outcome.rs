@@ -9,7 +9,7 @@ pub enum State {
     Running,
     /// Applied.
     Done,
-    /// Nothing to apply: stale, tombstoned or of a type that we do not sync.
+    /// Nothing to apply: stale, tombstoned, of a type that we do not sync, or an example of Clerk's.
     Skipped,
     /// Refused by a rule; kept, and looked at again if its subject enters.
     Rejected,
@@ -71,8 +71,8 @@ pub struct Outcome {
     pub outcome: &'static str,
     /// Our words; never a value of the event.
     pub reason: Option<String>,
-    /// Of a `conflict` the one person whose row blocks it; of a `waiting` membership its person, or Clerk's id of it
-    /// while its pair is not known.
+    /// Of a `conflict`, and of a clash that is being refreshed, the one user whose row blocks it; of a `waiting` membership
+    /// its user, or Clerk's id of it while its pair is not known.
     pub awaits: Option<String>,
     /// Of a `waiting` membership its organisation; of one without a known pair the parent that it names, if any.
     pub awaits_too: Option<String>,
@@ -88,7 +88,7 @@ impl Outcome {
         Self::new(State::Done, what)
     }
 
-    /// Not applied; `why` is `stale`, `tombstoned` or `ignored`.
+    /// Not applied; `why` is `stale`, `tombstoned`, `ignored` or `example`.
     pub fn skipped(why: &'static str) -> Self {
         Self::new(State::Skipped, why)
     }
@@ -96,6 +96,12 @@ impl Outcome {
     /// Refused by a rule.
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::new(State::Rejected, "rejected") }
+    }
+
+    /// Blocked by `other`'s row, as far as is known here: due again at once, once both users were read from Clerk.
+    pub fn refresh(other: String) -> Self {
+        let reason = "conflict.email: both users are being read from Clerk".to_owned();
+        Self { reason: Some(reason), awaits: Some(other), ..Self::new(State::Pending, "pending") }
     }
 
     /// Blocked by `other`'s row.

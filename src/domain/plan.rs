@@ -26,6 +26,9 @@ use super::{
     users,
 };
 
+/// The reason of an event that Clerk's dashboard sent to try the endpoint.
+const EXAMPLE: &str = "example: sent by \"Send Example\" in Clerk's dashboard; the endpoint works";
+
 /// Everything that one batch changes.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -125,6 +128,7 @@ impl Fold<'_> {
             Change::SessionEnded { session_id, clerk_id } => sessions::ended(self, event, session_id, clerk_id),
             Change::Operator(action) => operators::act(self, event, action),
             Change::Ignored { reason } => Outcome::skipped("ignored").because(Some((*reason).to_owned())),
+            Change::Example => Outcome::skipped("example").because(Some(EXAMPLE.to_owned())),
             Change::Refused { reason } => Outcome::rejected(reason.clone()),
             Change::NotDeleted { clerk_id } => self.deny_deletion(clerk_id),
         }

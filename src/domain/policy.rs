@@ -56,6 +56,8 @@ pub struct Policy {
     pub hash_key: Vec<u8>,
     /// An alert that goes on is told again after this; zero: never.
     pub alerts_repeat: Duration,
+    /// A clash is brought up to date from Clerk before it becomes a conflict.
+    pub refresh_clashes: bool,
 }
 
 impl Default for Policy {
@@ -79,6 +81,7 @@ impl Default for Policy {
             relink_window: Duration::days(30),
             hash_key: Vec::new(),
             alerts_repeat: Duration::days(1),
+            refresh_clashes: false,
         }
     }
 }

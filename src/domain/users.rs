@@ -61,11 +61,15 @@ fn evaluate(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome 
     }
     let user = effective(&fold.world, user, version);
     let blocked = emails::blocked(&fold.world, &user);
+    if let Some((_, other)) = blocked.first().filter(|_| is_to_refresh(fold, event, id, &blocked)) {
+        return Outcome::refresh(other.clone());
+    }
     settle_conflicts(fold, event, id, &blocked);
     if let Some((_, other)) = blocked.first() {
         let all: BTreeSet<&str> = blocked.iter().map(|(_, other)| other.as_str()).collect();
         let all = all.into_iter().collect::<Vec<_>>().join(", ");
-        let reason = format!("conflict.email: a verified address of this person also stands verified with {all}");
+        let gone = gone(event, other);
+        let reason = format!("conflict.email: a verified address of this person also stands verified with {all}{gone}");
         return Outcome::conflict(reason, other.clone()).and(validate::reason(&snapshot.emptied));
     }
     let (fields, roles) = notes(fold, snapshot);
@@ -212,6 +216,21 @@ fn notice_return(fold: &mut Fold<'_>, account: &Account) {
     }
 }
 
+/// Whether both users of a clash are to be read from Clerk first: once an event, and not for a clash that is open already.
+fn is_to_refresh(fold: &Fold<'_>, event: &Event, id: &str, blocked: &[(String, String)]) -> bool {
+    let open = fold.world.conflicts.get(id);
+    let is_open = |(address, other): &(String, String)| {
+        open.and_then(|open| open.get(address)).is_some_and(|conflict| conflict.other == *other)
+    };
+    fold.policy.refresh_clashes && event.refreshed.is_none() && !blocked.iter().all(is_open)
+}
+
+/// What is said of a blocker whom Clerk was found not to have any more. Only a comparison removes them.
+fn gone(event: &Event, other: &str) -> &'static str {
+    let is_gone = event.refreshed.as_ref().is_some_and(|refreshed| refreshed.gone.iter().any(|id| id == other));
+    if is_gone { ", who is gone at Clerk: `clerk-sync reconcile --full` removes them" } else { "" }
+}
+
 /// Makes a person's open conflicts those that their newest version has.
 fn settle_conflicts(fold: &mut Fold<'_>, event: &Event, id: &str, blocked: &[(String, String)]) {
     let mut open = fold.world.conflicts.remove(id).unwrap_or_default();
@@ -240,7 +259,7 @@ fn settle_conflicts(fold: &mut Fold<'_>, event: &Event, id: &str, blocked: &[(St
             kind: "conflict.email",
             level: "warning",
             subject: id.to_owned(),
-            text: format!("a verified address of {id} also stands verified with {other}"),
+            text: format!("a verified address of {id} also stands verified with {other}{}", gone(event, other)),
         });
         open.insert(address.clone(), conflict);
     }

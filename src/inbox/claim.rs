@@ -18,6 +18,8 @@ pub struct Claimed {
     pub stored: Stored,
     /// Failures so far.
     pub attempts: i64,
+    /// Of a clash that is being refreshed, who blocks it.
+    pub awaits: Option<String>,
     /// When it was received, for the end-to-end time.
     pub received_at: Time,
 }
@@ -37,7 +39,7 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
         .sql(" order by available_at, seq limit ")
         .val(i64::from(limit))
         .dialect(" for update skip locked", "")
-        .sql(") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at, attempts")
+        .sql(") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at, attempts, awaits")
         .all(&db.lazy)
         .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
@@ -47,5 +49,10 @@ pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration)
 
 fn claimed(row: &QueryResult) -> Result<Claimed, DbErr> {
     let stored = Stored::from_query_result(row, "")?;
-    Ok(Claimed { stored, attempts: row.try_get("", "attempts")?, received_at: row.try_get("", "received_at")? })
+    Ok(Claimed {
+        stored,
+        attempts: row.try_get("", "attempts")?,
+        awaits: row.try_get("", "awaits")?,
+        received_at: row.try_get("", "received_at")?,
+    })
 }

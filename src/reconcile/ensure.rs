@@ -169,6 +169,8 @@ impl Ensurer {
         Ok(match applied.outcome.state {
             // Stale: somebody newer is known, and their row is there, or is being refused.
             State::Done | State::Skipped => self.look(clerk_id).await?.unwrap_or_else(|| Ensured::Refused(reason())),
+            // Their clash is being refreshed: looked for again, like somebody whose delivery is under way.
+            State::Pending => Ensured::Unanswered(reason()),
             _ => Ensured::Refused(reason()),
         })
     }

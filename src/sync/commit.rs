@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use crate::{
     clock::Clock,
     db::{Db, Quiet},
-    domain::{Event, Outcome, Plan, Policy, plan},
+    domain::{Event, Outcome, Plan, Policy, State, plan},
 };
 
 use super::{load, write};
@@ -16,11 +16,11 @@ use super::{load, write};
 /// What a transaction did.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// Each event's end, by inbox seq. Events that were no longer ours are not among them.
+    /// Each event's end, by inbox seq. Events that were no longer ours, or that are due again, are not among them.
     pub outcomes: Vec<(i64, Outcome)>,
     /// Whether the change feed grew.
     pub told: bool,
-    /// Parked rows that became due.
+    /// Parked rows that became due, and clashes that are to be refreshed.
     pub woken: u64,
 }
 
@@ -58,7 +58,7 @@ pub async fn commit(
     }
     let now = clock.now();
     let world = load::world(&tx, &events, policy, now).await?;
-    let planned: Plan = plan(world, events.iter().copied(), policy, now, &mut || clock.new_id());
+    let mut planned: Plan = plan(world, events.iter().copied(), policy, now, &mut || clock.new_id());
     write::plan(&tx, &planned, policy, "clerk", clock, now).await?;
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);
@@ -69,7 +69,8 @@ pub async fn commit(
         return Err(CommitError::LeaseLost);
     }
     write::inbox::forget(&tx, &planned.forget).await?;
-    let woken = write::inbox::wake(&tx, &planned.wake, now).await?;
+    let again = planned.outcomes.extract_if(.., |(_, outcome)| outcome.state == State::Pending).count() as u64;
+    let woken = write::inbox::wake(&tx, &planned.wake, now).await? + again;
     tx.commit().await?;
     Ok(Committed { told: !planned.outbox.is_empty() || !planned.alerts.is_empty(), outcomes: planned.outcomes, woken })
 }

@@ -10,7 +10,7 @@ use crate::{
     clerk::decode::{Stored, decode},
     clock::Clock,
     db::{Db, is_data_error},
-    domain::{Event, Outcome, Plan, Policy, State, plan},
+    domain::{Event, Outcome, Plan, Policy, State, event::Refreshed, plan},
     json::Object,
     wake::Signals,
 };
@@ -29,6 +29,8 @@ pub enum Origin {
     Reconcile,
     /// Somebody needs this person now, or a membership waits for it.
     Ensure,
+    /// A user of a clash, read before it is judged.
+    Refresh,
 }
 
 impl Origin {
@@ -38,6 +40,7 @@ impl Origin {
             Self::Backfill => "backfill",
             Self::Reconcile => "reconcile",
             Self::Ensure => "ensure",
+            Self::Refresh => "refresh",
         }
     }
 }
@@ -109,7 +112,11 @@ impl Applier {
 
     async fn chunk(&self, chunk: &[Stored], origin: Origin, dry: bool, fate: Option<Outcome>) -> Result<Report, DbErr> {
         let numbered = (1..).zip(chunk).map(|(index, row)| Stored { seq: -index, ..row.clone() });
-        let events: Vec<Event> = numbered.map(|row| Event { actor: origin.as_str(), ..decode(row, None) }).collect();
+        // An object that clashes is parked and read again with its blocker, once: not one that was just read for that, nor
+        // where nothing is written.
+        let refreshed = (dry || origin == Origin::Refresh).then(Refreshed::default);
+        let event = |row| Event { actor: origin.as_str(), refreshed: refreshed.clone(), ..decode(row, None) };
+        let events: Vec<Event> = numbered.map(event).collect();
         let subjects: BTreeSet<String> =
             events.iter().filter_map(|event| event.change.subject()).map(str::to_owned).collect();
         let all: Vec<&Event> = events.iter().collect();
@@ -152,7 +159,7 @@ impl Applier {
         if !planned.outbox.is_empty() || !planned.alerts.is_empty() {
             self.signals.outbox.wake();
         }
-        if woken > 0 {
+        if woken > 0 || parked.iter().any(|(_, outcome)| outcome.state == State::Pending) {
             self.signals.inbox.wake();
         }
         Ok(report)

@@ -57,6 +57,7 @@ impl Operator<'_> {
             occurred_at: None,
             actor: self.name,
             change: Change::Operator(action),
+            refreshed: None,
         };
         let tx = self.db.begin_commit().await?;
         let now = self.clock.now();

@@ -26,6 +26,7 @@ use crate::{
 use super::{
     batch::{Context, Tried, bury, process},
     confirm::Confirm,
+    refresh::Refresher,
     write::inbox::wake_more,
 };
 
@@ -47,6 +48,8 @@ pub struct Worker {
     pub instance: Option<String>,
     /// Where Clerk is to be asked about new people.
     pub confirm: Option<Confirm>,
+    /// Where Clerk is to be asked about clashes.
+    pub refresh: Option<Refresher>,
 }
 
 /// A batch under way: the name of its claim and its events.
@@ -126,10 +129,18 @@ impl Worker {
             return Ok(None);
         }
         let received = claimed.iter().map(|row| row.received_at).collect();
+        let clashes: HashSet<i64> =
+            claimed.iter().filter(|row| row.awaits.is_some()).map(|row| row.stored.seq).collect();
         let decode = |row: Claimed| (decode(row.stored, self.instance.as_deref()), row.attempts);
         let mut batch = Batch { claim: name, events: claimed.into_iter().map(decode).collect(), received };
         if let Some(confirm) = &self.confirm {
             self.confirmed(confirm, &mut batch).await?;
+        }
+        if let Some(refresh) = self.refresh.as_ref().filter(|_| !clashes.is_empty()) {
+            let started = std::time::Instant::now();
+            let marked = batch.events.iter_mut().map(|(event, _)| event).filter(|event| clashes.contains(&event.seq));
+            refresh.refresh(marked.collect()).await?;
+            metrics::stage("refresh", started.elapsed());
         }
         Ok(Some(batch))
     }

@@ -32,10 +32,11 @@ pub const CLERK_REQUESTS: &str = "clerk_sync_clerk_requests_total";
 pub const DRIFT: &str = "clerk_sync_drift_total";
 
 /// The types that get a label of their own.
-pub const KNOWN_TYPES: [&str; 14] = [
+pub const KNOWN_TYPES: [&str; 15] = [
     "user.created",
     "user.updated",
     "user.deleted",
+    "user.merged",
     "organization.created",
     "organization.updated",
     "organization.deleted",
@@ -61,7 +62,7 @@ const UNREAD: [&str; 7] = [
     "unsupported_media_type",
     "method_not_allowed",
 ];
-const OUTCOMES: [&str; 13] = [
+const OUTCOMES: [&str; 14] = [
     "created",
     "updated",
     "unchanged",
@@ -69,6 +70,7 @@ const OUTCOMES: [&str; 13] = [
     "stale",
     "tombstoned",
     "ignored",
+    "example",
     "rejected",
     "conflict",
     "waiting",
@@ -76,7 +78,7 @@ const OUTCOMES: [&str; 13] = [
     "dead",
     "discarded",
 ];
-const STAGES: [&str; 4] = ["receive", "confirm", "commit", "deliver"];
+const STAGES: [&str; 5] = ["receive", "confirm", "refresh", "commit", "deliver"];
 /// The sinks that have a cursor of their own. One that is not in use stays at zero.
 pub const SINKS: [&str; 6] =
     ["cache:redis", "search:database", "search:meilisearch", "stream:redis", "alerts:mail", "alerts:chat"];

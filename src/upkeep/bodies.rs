@@ -1,6 +1,6 @@
 //! `retention.bodies`: what Clerk said of events that ended well long ago is emptied; their rows keep everything else.
 //!
-//! Only `done` and `skipped`: every other state may be planned again, for which its body is needed. An event whose body
+//! Only `done` and `skipped`, and no type that a later version reads (`clerk::private`): every other state may be planned again, for which its body is needed. An event whose body
 //! is gone is not planned again (`inbox::admin`, `sync::replay`), so it keeps the end that it had.
 
 use entity::inbox::SPENT;

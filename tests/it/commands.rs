@@ -247,3 +247,26 @@ async fn roles_can_be_split_over_processes_and_send_posts_files() {
     }
     panic!("the other process did not apply what this one took");
 }
+
+/// The demonstration covers the whole pipeline, and fails where a part of it does.
+#[tokio::test]
+async fn dev_once_shows_the_whole_pipeline() {
+    let (_folder, url) = services::sqlite();
+    let shown = run_on(&url, &["dev", "--once"], &[]);
+    let said = text(&shown);
+    assert!(shown.status.success(), "{said}{}", complaint(&shown));
+    assert!(said.lines().count() <= 60 && !said.contains("FAIL"), "{said}");
+    for line in [
+        "duplicate   the same svix-id again: 200 duplicate",
+        "skipped: example",
+        r#""event":"user.updated""#,
+        "search      GET /v1/search/users?q=",
+        "alert conflict.email: a verified address of ",
+        "compared    0 differences",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let broken = run_on(&url, &["dev", "--once"], &[("CLERK_SYNC__GATEWAY__MAX_CONNECTIONS", "0")]);
+    assert_eq!(broken.status.code(), Some(1), "{}", text(&broken));
+    assert!(text(&broken).contains("websocket   FAIL: "), "{}", text(&broken));
+}

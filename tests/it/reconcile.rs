@@ -1,6 +1,7 @@
 //! Other ways in: what Clerk's API says, against a simulated Clerk over real HTTP.
 
 mod backfill;
+mod clashes;
 mod client;
 mod confirm;
 mod drift;

@@ -250,6 +250,7 @@ impl Clerk {
             occurred_at,
             actor: "clerk",
             change,
+            refreshed: None,
         });
     }
 

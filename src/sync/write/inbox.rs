@@ -8,7 +8,7 @@ use crate::{
     clock::Time,
     db::{Cell, Col, Db, Rows, Stmt, Type},
     domain::{
-        Outcome,
+        Outcome, State,
         entry::{GONE, REASON_PREFIX},
         plan::Wake,
     },
@@ -55,7 +55,8 @@ pub(in crate::sync) async fn in_flight(
     found.iter().map(|row| row.try_get("", "subject")).collect()
 }
 
-/// Writes each event's end; answers how many rows it found. Waiting ones are looked at again at `deadline`.
+/// Writes each event's end; returns the number of rows found. Waiting ones are looked at again at `deadline`; clashes that
+/// are being refreshed have not ended and are due at once.
 pub(in crate::sync) async fn finish(
     tx: &impl ConnectionTrait,
     claim: &str,
@@ -69,7 +70,7 @@ pub(in crate::sync) async fn finish(
         rows.push(vec![
             Cell::Int(*seq),
             outcome.state.as_str().into(),
-            outcome.outcome.into(),
+            Some(outcome.outcome).filter(|_| outcome.state != State::Pending).into(),
             outcome.reason.as_deref().into(),
             outcome.awaits.as_deref().into(),
             outcome.awaits_too.as_deref().into(),
@@ -78,9 +79,11 @@ pub(in crate::sync) async fn finish(
     Stmt::new(tx, "update inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
             claim = null, available_at = case when r.state = 'waiting' then ")
         .val(deadline)
-        .sql(" else available_at end, finished_at = ")
+        .sql(" when r.state = 'pending' then ")
         .val(now)
-        .sql(", duration_us = ")
+        .sql(" else available_at end, finished_at = case when r.state <> 'pending' then ")
+        .val(now)
+        .sql(" end, duration_us = ")
         .val(duration_us)
         .sql(" from ")
         .rows(rows)

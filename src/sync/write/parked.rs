@@ -56,7 +56,7 @@ pub(in crate::sync) async fn park(
             now.into(),
             available.into(),
             outcome.state.as_str().into(),
-            outcome.outcome.into(),
+            Some(outcome.outcome).filter(|_| outcome.state != State::Pending).into(),
             outcome.reason.as_deref().into(),
             outcome.awaits.as_deref().into(),
             outcome.awaits_too.as_deref().into(),
@@ -70,7 +70,7 @@ pub(in crate::sync) async fn park(
         "insert into inbox (svix_id, event_type, subject, user_ids, body, occurred_at, received_at, available_at, state,
             outcome, reason, awaits, awaits_too, finished_at, origin)
         select svix_id, event_type, subject, user_ids, body, occurred_at, received_at, available_at, state, outcome,
-            reason, awaits, awaits_too, received_at, ",
+            reason, awaits, awaits_too, case when state <> 'pending' then received_at end, ",
     )
     .val(origin)
     .sql(" from ")

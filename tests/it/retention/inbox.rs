@@ -160,3 +160,83 @@ async fn a_round_goes_in_chunks_and_ends() {
         assert_eq!(retention.round().await.unwrap().unwrap(), Removed::default(), "{}", world.name);
     }
 }
+
+/// What a merge of two users at Clerk says, as far as it is known: which one is kept, and whom it absorbed.
+fn merged() -> Value {
+    json!({"type": "user.merged", "object": "event", "timestamp": 1_792_000_000_000_u64, "data": {
+        "id": "user_ada", "merged_user_id": "user_dup", "email": "dup@example.com",
+        "phone_numbers": [{"id": "idn_1", "backup_codes": ["s3cr3t-backup"]}],
+        "unsafe_metadata": {"nonce": "theirs"}}})
+}
+
+/// Types that a later version reads: kept with their bodies, as far as those may be stored at all.
+#[tokio::test]
+async fn what_a_later_version_reads_is_kept() {
+    let types = [
+        "role.updated",
+        "permission.created",
+        "organizationDomain.created",
+        "subscription.active",
+        "subscriptionItem.ended",
+        "paymentAttempt.updated",
+    ];
+    for world in worlds(&[]).await {
+        world.deliver("msg_ada", &user("ada", 1)).await;
+        world.deliver("msg_merged", &merged()).await;
+        for event_type in
+            types.into_iter().chain(["waitlistEntry.created", "organizationInvitation.accepted", "plan.changed"])
+        {
+            let body = json!({"type": event_type, "data": {"id": "x_1", "url": "https://example.com/t1cket"}});
+            world.deliver(&format!("msg_{event_type}"), &body).await;
+        }
+        world.drain().await;
+        assert_eq!(
+            round(&world.app, 31).await.bodies,
+            2,
+            "{}: Ada's, and of the type that no version reads",
+            world.name
+        );
+        assert_eq!(round(&world.app, 31).await.bodies, 0, "{}: none of the others is found again", world.name);
+        let row = world.inbox("msg_merged").await;
+        assert_eq!((row.state.as_str(), row.outcome.as_deref()), ("skipped", Some("ignored")), "{}", world.name);
+        assert!(row.reason.unwrap().starts_with("not applied yet"), "{}", world.name);
+        assert_eq!(row.user_ids, json!(["user_ada", "user_dup"]), "{}", world.name);
+        let body = String::from_utf8(row.body.unwrap()).unwrap();
+        assert!(body.contains("dup@example.com") && body.contains("theirs") && !body.contains("s3cr3t"), "{body}");
+        for event_type in types {
+            assert!(world.inbox(&format!("msg_{event_type}")).await.body.is_some(), "{}: {event_type}", world.name);
+        }
+        for bodiless in ["waitlistEntry.created", "organizationInvitation.accepted"] {
+            let row = world.inbox(&format!("msg_{bodiless}")).await;
+            assert_eq!((row.body, row.outcome.as_deref()), (None, Some("ignored")), "{}: {bodiless}", world.name);
+            assert!(row.reason.unwrap().starts_with("not applied yet"), "{}: {bodiless}", world.name);
+        }
+        assert!(world.inbox("msg_plan.changed").await.body.is_none(), "{}", world.name);
+    }
+}
+
+/// The index leaves kept bodies out, so that retention's statement never passes over them.
+#[tokio::test]
+async fn kept_bodies_are_no_part_of_retentions_index() {
+    use clerk_sync::db::Stmt;
+    let world = crate::support::world::sqlite(&[]).await;
+    let read = &world.app.db.read;
+    let explain = Stmt::new(read, "explain query plan select seq from inbox where ").sql(entity::inbox::SPENT);
+    let rows = explain.sql(" and finished_at < 'x' order by finished_at limit 5").all(read).await.unwrap();
+    let plan: String = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap()).collect();
+    assert!(plan.contains("inbox_bodies (finished_at<?)") && !plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+#[tokio::test]
+async fn erasing_reaches_what_is_kept_for_a_later_version() {
+    use crate::support::dump::naming;
+    for world in worlds(&[]).await {
+        world.deliver("msg_dup", &user("dup", 1)).await;
+        world.deliver("msg_merged", &merged()).await;
+        world.deliver("msg_gone", &deleted("dup", 2)).await;
+        world.drain().await;
+        assert!(!naming(&world.app.db, "dup@example.com").await.is_empty(), "{}", world.name);
+        world.app.eraser().erase(&["user_dup".to_owned()].into()).await.unwrap();
+        assert_eq!(naming(&world.app.db, "dup@example.com").await, Vec::<String>::new(), "{}", world.name);
+    }
+}
