@@ -44,6 +44,26 @@ pub async fn epoch(db: &Db) -> Result<String, DbErr> {
     row.map(|row| row.value).ok_or_else(|| DbErr::RecordNotFound("meta".into()))
 }
 
+/// A row that a part keeps for itself.
+///
+/// # Errors
+/// What the database says.
+pub async fn get(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
+    let select = Stmt::new(&db.read, "select key, value from meta where key = ").val(key);
+    let row: Option<entity::meta::Model> = select.one_as(&db.read).await?;
+    Ok(row.map(|row| row.value))
+}
+
+/// Writes such a row.
+///
+/// # Errors
+/// What the database says.
+pub async fn put(db: &Db, key: &str, value: &str) -> Result<(), DbErr> {
+    let insert = Stmt::new(&db.write, "insert into meta (key, value) values (").val(key).sql(", ").val(value);
+    let upsert = insert.sql(") on conflict (key) do update set value = excluded.value");
+    upsert.exec(&db.write).await.map(drop)
+}
+
 /// Writes a new epoch, and that an operator did so; answers the old one and the new one.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ mod m20261121_000015_erasure;
 mod m20261121_000018_wakes;
 mod m20261121_000019_lighter_people;
 mod m20261121_000021_runs;
+mod m20261130_000025_name_prefixes;
 mod step;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000018_wakes::STEP),
             Box::new(m20261121_000019_lighter_people::STEP),
             Box::new(m20261121_000021_runs::STEP),
+            Box::new(m20261130_000025_name_prefixes::STEP),
         ]
     }
 }
