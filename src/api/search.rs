@@ -6,6 +6,8 @@
 
 mod prefix;
 
+use std::time::Duration;
+
 use axum::{Json, Router, extract::State, routing::get};
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,6 +16,9 @@ use super::{ApiState, auth::Reader, page, params::Params, problem::Problem, read
 
 /// In characters. More says nothing more about who is meant.
 const QUERY_MAX: usize = 256;
+
+/// An index that takes longer does not answer: a person waits for the search.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The routes of this resource.
 pub(super) fn routes() -> Router<ApiState> {
@@ -43,11 +48,12 @@ async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Resu
 
 /// The best matches first, and whether they are of the database only, because the index does not answer.
 async fn found(state: &ApiState, q: &str, limit: usize) -> Result<(Vec<Uuid>, bool), Problem> {
-    match state.sinks.search.search.search(q, limit).await {
-        Ok(ids) => Ok((ids, false)),
-        Err(error) => {
+    match tokio::time::timeout(INDEX_TIMEOUT, state.sinks.search.search.search(q, limit)).await {
+        Ok(Ok(ids)) => return Ok((ids, false)),
+        Ok(Err(error)) => {
             tracing::warn!(%error, "the search index does not answer; searching the database by prefix");
-            Ok((prefix::find(&state.db, q, limit).await?, true))
         }
+        Err(_) => tracing::warn!("the search index does not answer in time; searching the database by prefix"),
     }
+    Ok((prefix::find(&state.db, q, limit).await?, true))
 }
