@@ -69,9 +69,11 @@ impl Contents {
     /// Adds what a file holds.
     pub(super) fn parse(&mut self, name: &str, bytes: Vec<u8>) {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let whole = serde_json::from_slice::<Value>(text).ok();
-        if whole.is_some_and(|value| !is_line_of_listen(&value)) {
-            return self.deliveries.push(Delivery { name: name.to_owned(), id: new_id(), body: bytes });
+        match serde_json::from_slice::<Value>(text) {
+            // One event alone, on one line or on several.
+            Ok(value) if is_line_of_listen(&value) => return self.line(name, format_args!("{name}:1"), &value),
+            Ok(_) => return self.deliveries.push(Delivery { name: name.to_owned(), id: new_id(), body: bytes }),
+            Err(_) => {}
         }
         let lines: Vec<(usize, &[u8])> = text
             .split(|byte| *byte == b'\n')
@@ -206,6 +208,9 @@ mod tests {
     fn one_line_alone_is_still_a_line() {
         let contents = parse(&event("msg_1", "{}"));
         assert_eq!(sent(&contents), [("msg_1", "{}")]);
+        let value: Value = serde_json::from_str(&event("msg_1", "{}")).unwrap();
+        let pretty = parse(&serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(sent(&pretty), [("msg_1", "{}")], "also when it was made readable");
         assert_eq!(parse(r#"{"type":"ready"}"#).passed_over, 1);
         assert_eq!(parse(&event("", "{}")).broken.len(), 1);
     }
