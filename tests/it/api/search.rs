@@ -78,7 +78,7 @@ async fn while_meilisearch_is_away_the_database_finds_by_prefix() {
             ("user_vincent", &["vincent van der", "VAN DER BERG vin", "van d"]),
             ("user_minsu", &["김민수", "민수 김", "김"]),
             ("user_long", &["longlong", "namename", &"long".repeat(60)]),
-            ("", &["da", "quill bob", "%", "_", "a%", "zoe", "藤", "花子 佐藤 x"]),
+            ("", &["da", "quill bob", "a%", "a_a", "zoe", "藤", "花子 佐藤 x"]),
             ("", &["idn_1", "active"]),
             ("", &["'; drop table users; --"]),
         ];
