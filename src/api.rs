@@ -94,7 +94,10 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
         .route("/metrics", get(metrics::show));
     let mut router = within(probes, limit);
     if receive {
-        let receiver = Router::new().route("/webhooks/clerk", webhooks::route(&state));
+        // The same endpoint with a slash behind it: senders follow no redirects.
+        let receiver = Router::new()
+            .route("/webhooks/clerk", webhooks::route(&state))
+            .route("/webhooks/clerk/", webhooks::route(&state));
         // Only against bodies that never end: the receiver's own answer is never cut off.
         router = router.merge(within(receiver, limit + state.config.receiver.answer_within));
     }

@@ -218,8 +218,9 @@ impl App {
             self.keep_keys(&access, &shutdown, &tasks);
         }
         let stop = shutdown.clone();
+        let lines = Lines::new(listener, config.receiver.max_body);
         tasks.spawn(async move {
-            let served = axum::serve(Lines(listener), router.into_make_service_with_connect_info::<Peer>());
+            let served = axum::serve(lines, router.into_make_service_with_connect_info::<Peer>());
             if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
                 tracing::error!(%error, "the listener ended");
             }

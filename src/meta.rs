@@ -39,14 +39,14 @@ impl Meta {
 /// # Errors
 /// What the database says.
 pub async fn epoch(db: &Db) -> Result<String, DbErr> {
-    find(db, "epoch").await?.ok_or_else(|| DbErr::RecordNotFound("meta".into()))
+    get(db, "epoch").await?.ok_or_else(|| DbErr::RecordNotFound("meta".into()))
 }
 
-/// Returns the value of a key, if there is one.
+/// Returns the value of a key, if there is one: a module may keep a row of its own here.
 ///
 /// # Errors
 /// What the database says.
-pub async fn find(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
+pub async fn get(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
     let select = Stmt::new(&db.read, "select key, value from meta where key = ").val(key);
     let row: Option<entity::meta::Model> = select.one_as(&db.read).await?;
     Ok(row.map(|row| row.value))
@@ -58,7 +58,8 @@ pub async fn find(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
 /// What the database says.
 pub async fn put(db: &Db, key: &str, value: &str) -> Result<(), DbErr> {
     let insert = Stmt::new(&db.write, "insert into meta (key, value) values (").val(key).sql(", ").val(value);
-    insert.sql(") on conflict (key) do update set value = excluded.value").exec(&db.write).await.map(drop)
+    let upsert = insert.sql(") on conflict (key) do update set value = excluded.value");
+    upsert.exec(&db.write).await.map(drop)
 }
 
 /// Writes a new epoch, and that an operator did so; answers the old one and the new one.

@@ -5,7 +5,7 @@
 //! - [`conflicts`], [`waiting`]: every replica may: what is due is found, noted and told in one transaction under the
 //!   commit lock
 //! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`crate::lease`]), beside the others, so that
-//!   nobody's lease waits for it; [`erase`] likewise
+//!   nobody's lease waits for it; [`erase`] and [`search_index`] likewise
 //! - [`schedule`], [`silence`]: where Clerk can be asked
 
 mod bodies;
@@ -16,6 +16,7 @@ mod expired;
 mod receipts;
 pub mod retention;
 pub mod schedule;
+pub mod search_index;
 pub mod silence;
 mod trail;
 pub mod waiting;
@@ -34,6 +35,7 @@ use crate::{
 use erase::Erasing;
 use retention::Retention;
 use schedule::Schedule;
+use search_index::SearchIndex;
 
 /// What the timers work with.
 #[derive(Debug, Clone)]
@@ -45,6 +47,7 @@ pub struct Upkeep {
     pub config: config::Upkeep,
     pub retention: Retention,
     pub erasing: Erasing,
+    pub search_index: SearchIndex,
     pub conflicts: conflicts::Rules,
     /// Where Clerk can be asked.
     pub schedule: Option<Schedule>,
@@ -65,6 +68,7 @@ impl Upkeep {
             self.rounds(&shutdown),
             self.retention.run(every, &shutdown),
             self.erasing.run(every, &shutdown),
+            self.search_index.run(every, &shutdown),
             scheduled
         );
     }

@@ -27,6 +27,7 @@ mod m20261121_000021_runs;
 mod m20261130_000022_connections;
 mod m20261130_000023_normal_form;
 mod m20261130_000024_access_facts;
+mod m20261130_000025_name_prefixes;
 mod m20261130_000026_lossless_json;
 mod m20261130_000027_read_later;
 mod normal_form;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000022_connections::STEP),
             Box::new(m20261130_000023_normal_form::NormalForm),
             Box::new(m20261130_000024_access_facts::STEP),
+            Box::new(m20261130_000025_name_prefixes::STEP),
             Box::new(m20261130_000026_lossless_json::STEP),
             Box::new(m20261130_000027_read_later::STEP),
         ]

@@ -32,6 +32,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 #[derive(Debug)]
 pub struct JsonBody(pub Value);
 
+impl JsonBody {
+    /// Adds a member, where this is an object.
+    pub fn insert(&mut self, name: &str, value: impl Into<Value>) {
+        if let Value::Object(members) = &mut self.0 {
+            members.insert(name.to_owned(), value.into());
+        }
+    }
+}
+
 impl IntoResponse for JsonBody {
     fn into_response(self) -> Response {
         ([(header::CONTENT_TYPE, "application/json")], self.0.to_string()).into_response()

@@ -1,5 +1,10 @@
-//! Connections that do not wait for ever for whoever takes nothing. An answer that goes on for hours would otherwise be
-//! held, and the end of the process with it, for a reader who has gone to sleep; HTTP itself sets a write no time.
+//! Connections: a write timeout for readers that take nothing, and a lingering close for senders that are answered early.
+//!
+//! - An answer that goes on for hours would otherwise be held, and the end of the process with it, for a reader who has
+//!   gone to sleep; HTTP itself sets a write no time.
+//! - A request that is refused before its body was read is answered at once. Closing a socket with unread bytes resets the
+//!   connection, and the reset discards the answer at a sender that sends everything before it reads. So the sending half
+//!   is closed first, and what still comes is read and dropped: a bounded number of bytes for a bounded time.
 
 use std::{
     io::{self, IoSlice},
@@ -17,7 +22,7 @@ use axum::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 /// Who is at the other end of a connection.
@@ -43,6 +48,22 @@ pub struct Line {
     patience: Arc<OnceLock<Duration>>,
     /// Runs while a write waits for the reader.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Bytes that the lingering close still drops.
+    drop_bytes: usize,
+    lingering: Option<Lingering>,
+}
+
+/// What is dropped of a refused request beyond the largest body that is taken.
+const DROP_BEYOND_LIMIT: usize = 2 << 20;
+/// How long the lingering close waits for the next bytes, and how long it takes at most.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+const LINGER_TOTAL: Duration = Duration::from_secs(10);
+
+/// Timers of a lingering close.
+#[derive(Debug)]
+struct Lingering {
+    idle: Pin<Box<Sleep>>,
+    total: Pin<Box<Sleep>>,
 }
 
 impl Line {
@@ -54,6 +75,27 @@ impl Line {
         };
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(*limit))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads and drops until the sender closes, too much has come, or it took too long.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Lingering { idle, total }) = &mut self.lingering else { return Poll::Ready(()) };
+        let mut scratch = [0_u8; 8192];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && buffer.filled().len() <= self.drop_bytes => {
+                    self.drop_bytes -= buffer.filled().len();
+                    idle.as_mut().reset(Instant::now() + LINGER_IDLE);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if idle.as_mut().poll(cx).is_ready() || total.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 }
 
@@ -87,27 +129,44 @@ impl AsyncWrite for Line {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.lingering =
+                Some(Lingering { idle: Box::pin(sleep(LINGER_IDLE)), total: Box::pin(sleep(LINGER_TOTAL)) });
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 
 /// Accepts [`Line`]s.
 #[derive(Debug)]
-pub struct Lines(pub TcpListener);
+pub struct Lines {
+    listener: TcpListener,
+    drop_bytes: usize,
+}
+
+impl Lines {
+    /// On this listener; `max_body` is the largest body that a route takes.
+    pub fn new(listener: TcpListener, max_body: usize) -> Self {
+        Self { listener, drop_bytes: max_body.saturating_add(DROP_BEYOND_LIMIT) }
+    }
+}
 
 impl Listener for Lines {
     type Io = Line;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Line, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
+        let (stream, address) = Listener::accept(&mut self.listener).await;
         // A frame that waits for the acknowledgement of the last one is late.
         let _ = stream.set_nodelay(true);
-        (Line { stream, patience: Arc::default(), stalled: None }, address)
+        let line =
+            Line { stream, patience: Arc::default(), stalled: None, drop_bytes: self.drop_bytes, lingering: None };
+        (line, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 

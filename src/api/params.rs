@@ -53,6 +53,11 @@ impl Params {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// An e-mail address. A `+` that was not escaped decodes as a blank; an address has none inside, so it was a `+`.
+    pub fn address(&self, name: &str) -> Option<String> {
+        self.text(name).map(|address| address.trim().replace(' ', "+"))
+    }
+
     /// A filter: one that is empty filters nothing, as forms send it.
     pub fn filter(&self, name: &str) -> Option<&str> {
         self.text(name).filter(|value| !value.is_empty())
@@ -109,5 +114,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Ok(Path(segment)) if segment.len() <= 255 && !segment.contains('\0') => Ok(Self(segment)),
             _ => Err(Problem::missing()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    async fn address(query: &str) -> Option<String> {
+        let (mut parts, ()) = Request::get(format!("/v1/users?{query}")).body(()).unwrap().into_parts();
+        Params::from_request_parts(&mut parts, &()).await.unwrap().address("email")
+    }
+
+    #[tokio::test]
+    async fn a_plus_in_an_address_is_a_plus_however_it_was_escaped() {
+        for query in
+            ["email=a+b@x.com", "email=a%2Bb@x.com", "email=a%20b%40x.com", "clerk_id=u+1&email=%20a+b@x.com%20"]
+        {
+            assert_eq!(address(query).await.as_deref(), Some("a+b@x.com"), "{query}");
+        }
+        assert_eq!(
+            address("email=+a@x.com%20").await.as_deref(),
+            Some("a@x.com"),
+            "blanks around it are no part of it"
+        );
+        assert_eq!(address("email=a++b+c@x.com").await.as_deref(), Some("a++b+c@x.com"));
+        assert_eq!(address("email=").await.as_deref(), Some(""));
+        assert_eq!(address("limit=1").await, None);
     }
 }

@@ -1,17 +1,23 @@
 //! `GET /v1/search/users?q=`: who is meant. What finds them says only who; what is shown is read from the database, so
 //! that nobody who is deleted and nothing that is outdated is shown.
+//!
+//! While Meilisearch does not answer, the database finds people by prefix ([`prefix`]), and the response has the member
+//! `"degraded": true`, which is absent otherwise.
+
+mod prefix;
+
+use std::time::Duration;
 
 use axum::{Router, extract::State, routing::get};
-use entity::Id;
-use sea_orm::DbErr;
 use uuid::Uuid;
-
-use crate::{db::Stmt, domain::emails};
 
 use super::{ApiState, auth::Reader, body::JsonBody, page, params::Params, problem::Problem, reads};
 
 /// In characters. More says nothing more about who is meant.
 const QUERY_MAX: usize = 256;
+
+/// An index that takes longer does not answer: a person waits for the search.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The routes of this resource.
 pub(super) fn routes() -> Router<ApiState> {
@@ -28,39 +34,25 @@ async fn users(State(state): State<ApiState>, _: Reader, params: Params) -> Resu
     if q.chars().count() > QUERY_MAX {
         return Err(Problem::invalid(format!("q must not be longer than {QUERY_MAX} characters.")));
     }
-    let ids = found(&state, q, limit).await?;
+    let (ids, degraded) = found(&state, q, limit).await?;
     let tx = state.db.begin_read().await?;
     let data = reads::users(&tx, &ids).await?;
     tx.commit().await?;
-    Ok(page::list("search", data, None::<&str>))
-}
-
-/// The best matches first. While the index does not answer, whoever has a verified address that begins with `q`.
-async fn found(state: &ApiState, q: &str, limit: usize) -> Result<Vec<Uuid>, DbErr> {
-    match state.sinks.search.search.search(q, limit).await {
-        Ok(ids) => Ok(ids),
-        Err(error) => {
-            tracing::warn!(%error, "the search index does not answer; looking for addresses in the database");
-            by_address(state, q, limit).await
-        }
+    let mut page = page::list("search", data, None::<&str>);
+    if degraded {
+        page.insert("degraded", true);
     }
+    Ok(page)
 }
 
-async fn by_address(state: &ApiState, q: &str, limit: usize) -> Result<Vec<Uuid>, DbErr> {
-    let low = emails::normalise(q);
-    let high = format!("{low}\u{10ffff}");
-    let db = &state.db.read;
-    let rows = Stmt::new(db, "select user_id as id from email_addresses where verified and normalised >= ")
-        .val(low)
-        .sql(" and normalised < ")
-        .val(high)
-        .sql(" order by normalised limit ")
-        .val(i64::try_from(limit).unwrap_or(i64::MAX))
-        .all(db)
-        .await?;
-    let ids: Result<Vec<Id>, DbErr> = rows.iter().map(|row| row.try_get("", "id")).collect();
-    let mut ids: Vec<Uuid> = ids?.into_iter().map(|id| id.0).collect();
-    let mut seen = std::collections::HashSet::new();
-    ids.retain(|id| seen.insert(*id));
-    Ok(ids)
+/// The best matches first, and whether they are of the database only, because the index does not answer.
+async fn found(state: &ApiState, q: &str, limit: usize) -> Result<(Vec<Uuid>, bool), Problem> {
+    match tokio::time::timeout(INDEX_TIMEOUT, state.sinks.search.search.search(q, limit)).await {
+        Ok(Ok(ids)) => return Ok((ids, false)),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the search index does not answer; searching the database by prefix");
+        }
+        Err(_) => tracing::warn!("the search index does not answer in time; searching the database by prefix"),
+    }
+    Ok((prefix::find(&state.db, q, limit).await?, true))
 }

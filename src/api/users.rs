@@ -30,7 +30,7 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
     let params = params.only(&["email", "clerk_id", "limit", "cursor"])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("users", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
-    let email = params.text("email").map(emails::normalise);
+    let email = params.address("email").map(|address| emails::normalise(&address));
     let clerk_id = params.text("clerk_id");
     if email.as_deref() == Some("") || clerk_id == Some("") {
         // Whoever looks somebody up by nothing must not be handed everybody.

@@ -1,13 +1,16 @@
 //! `POST /webhooks/clerk`: raw bytes, signature, envelope, row, and only then 200.
 //!
-//! The order matters: nothing of an unsigned body is parsed or stored, and nothing that is our own fault is
-//! answered with a 4xx, which would count as the sender's.
+//! The order matters: what the head alone decides (method, content type, announced length, signature headers, timestamp)
+//! is decided before a byte of the body is read; nothing of an unsigned body is parsed or stored; and nothing that is our
+//! own fault is answered with a 4xx, which would count as the sender's.
+//!
+//! What a refused sender still sends is read and dropped by the connection ([`super::line`]).
 
 use axum::{
     Json,
     body::{Body, to_bytes},
     extract::State,
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any},
 };
@@ -39,7 +42,11 @@ async fn receive(State(state): State<ApiState>, request: Request<Body>) -> Respo
         }
         Err(problem) => {
             metrics::webhook(event_type.as_deref(), problem.code());
-            problem.into_response()
+            let mut response = problem.into_response();
+            if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            response
         }
     }
 }
@@ -68,13 +75,14 @@ async fn accept(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
+    let now = state.clock.now();
+    state.verifier.check_headers(&parts.headers, now).map_err(signature_problem)?;
     let body = to_bytes(body, limit).await.map_err(|error| match is_length_limit(&error) {
         true => too_large(),
         false => Problem::new(StatusCode::BAD_REQUEST, "invalid_payload", "The body did not arrive whole."),
     })?;
-    let now = state.clock.now();
     let id = state.verifier.verify(&parts.headers, &body, now).map_err(signature_problem)?.to_owned();
-    let envelope = envelope::read(&body)
+    let envelope = envelope::read(without_bom(&body))
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
     *event_type = Some(envelope.event_type.clone());
     let traceparent =
@@ -94,11 +102,33 @@ async fn accept(
     Ok((accepted, id))
 }
 
-/// A content type that is present must be JSON; one that is absent may be.
+/// Whether the content type allows JSON. The signature decides what a body is, so a missing or an empty one does; what is
+/// present must be JSON, each time that it is said: proxies repeat the header or join two with a comma.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
-    let essence = value.to_str().unwrap_or("-").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let values = headers.get_all(header::CONTENT_TYPE);
+    values.iter().all(|value| value.to_str().is_ok_and(|value| media_types(value).all(is_json_type)))
+}
+
+/// The media types of a header value, without those that are empty. A comma within quotes belongs to a parameter.
+fn media_types(value: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let types = value.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    types.map(|part| part.split(';').next().unwrap_or_default().trim()).filter(|essence| !essence.is_empty())
+}
+
+fn is_json_type(essence: &str) -> bool {
+    let essence = essence.to_ascii_lowercase();
+    let suffixed = essence.strip_suffix("+json").and_then(|rest| rest.split_once('/'));
+    matches!(essence.as_str(), "application/json" | "text/json")
+        || suffixed.is_some_and(|(kind, subtype)| !kind.is_empty() && !subtype.is_empty())
+}
+
+/// A UTF-8 byte order mark is signed with the body and is no part of the JSON.
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {
@@ -119,5 +149,47 @@ fn signature_problem(error: SignatureError) -> Problem {
             "stale_timestamp",
             "The timestamp is too far from now; check the clocks.",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_content_type_that_is_present_is_json() {
+        let cases: [(&[&str], bool); 17] = [
+            (&[], true),
+            (&[""], true),
+            (&["  "], true),
+            (&[","], true),
+            (&["application/json"], true),
+            (&["Application/JSON; charset=UTF-8"], true),
+            (&["application/json, application/json"], true),
+            (&["application/json", "application/json"], true),
+            (&["", "application/json"], true),
+            (&["application/vnd.clerk.v1+json"], true),
+            (&["text/json;charset=utf-8"], true),
+            (&["application/json; profile=\"a,b\""], true),
+            (&["application/json, text/plain"], false),
+            (&["application/json", "text/html"], false),
+            (&["application/x-www-form-urlencoded"], false),
+            (&["json"], false),
+            (&["application/jsonp"], false),
+        ];
+        for (values, json) in cases {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, value.parse().unwrap());
+            }
+            assert_eq!(is_json(&headers), json, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_skipped() {
+        assert_eq!(without_bom(b"\xef\xbb\xbf{}"), b"{}");
+        assert_eq!(without_bom(b"\xef\xbb\xbf\xef\xbb\xbf{}"), b"\xef\xbb\xbf{}");
+        assert_eq!(without_bom(b"{}\xef\xbb\xbf"), b"{}\xef\xbb\xbf");
     }
 }

@@ -10,19 +10,21 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header},
     response::Response,
-    routing::any,
+    routing::get,
 };
 
 use crate::gateway::{Gateway, protocol::SUBPROTOCOL};
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
 
 /// Bytes that an idle socket keeps for reading, and as many for writing.
 const BUFFER: usize = 4 * 1024;
 
 /// The route.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/v1/ws", any(open)).with_state(gateway)
+    // CONNECT is how HTTP/2 opens a websocket.
+    let route = get(open).connect(open).fallback(problem::method_not_allowed);
+    Router::new().route("/v1/ws", route).with_state(gateway)
 }
 
 async fn open(

@@ -15,6 +15,7 @@ use crate::{
         erase::Erasing,
         retention::{Pace, Retention},
         schedule::Schedule,
+        search_index::SearchIndex,
     },
 };
 
@@ -114,6 +115,11 @@ impl App {
             erasing: Erasing {
                 eraser: self.eraser(),
                 after: self.config.deletion.erase_after,
+                owner: uuid::Uuid::new_v4().simple().to_string(),
+            },
+            search_index: SearchIndex {
+                sink: self.sinks.search.clone(),
+                clock: self.clock.clone(),
                 owner: uuid::Uuid::new_v4().simple().to_string(),
             },
             conflicts: conflicts::Rules { grace: self.config.conflicts.grace, repeat: self.config.alerts.repeat },

@@ -5,6 +5,9 @@
 //! after the first letter is forgiven, and whoever was found without one comes first. What is typed is plain text,
 //! whatever it looks like.
 //!
+//! CJK names are found as they are written: family and given name without a space, in either order, by either part, and by
+//! their first character ([`spellings`]). Compatibility forms (full-width, half-width, combining marks) do not matter.
+//!
 //! They differ in this: Meilisearch takes only the last word for unfinished and forgives one slip a word, the
 //! database one a query; the database also reads ł, ø, ß and their like as people without the key write them, and
 //! a whole address as one word.
@@ -17,6 +20,7 @@ mod http;
 mod meili;
 mod patterns;
 mod rank;
+mod spellings;
 mod split;
 mod typos;
 mod words;
@@ -27,11 +31,16 @@ use uuid::Uuid;
 pub use database::Database;
 pub use error::SearchError;
 pub use meili::Meili;
+pub(crate) use spellings::is_cjk;
 
 use crate::{config, db::Db};
 
 /// Results that one search gives at most.
 const MOST: usize = 100;
+
+/// Version of what is derived from a person for the index: the words of [`words`], the fields of Meilisearch's documents.
+/// Raised with every change of them, so that an index of older documents is built anew.
+pub const DOCUMENT_VERSION: u32 = 2;
 
 /// What is indexed of a person. No metadata, ever.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use axum::http::HeaderMap;
+use base64::Engine as _;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -68,14 +69,21 @@ impl Verifier {
         Ok(Self { secrets, tolerance: chrono::Duration::from_std(tolerance).unwrap_or(chrono::Duration::minutes(5)) })
     }
 
+    /// Checks what can be judged without the body: that the three headers are there and the timestamp is close to `now`.
+    ///
+    /// # Errors
+    /// [`SignatureError`]; `Invalid` for a timestamp that is no time.
+    pub fn check_headers(&self, headers: &HeaderMap, now: Time) -> Result<(), SignatureError> {
+        let at = seconds(Signed::read(headers)?.timestamp)?;
+        if (now - at).abs() > self.tolerance { Err(SignatureError::Stale) } else { Ok(()) }
+    }
+
     /// The delivery's id, once one of the secrets is found to have signed exactly these bytes at about `now`.
     ///
     /// # Errors
     /// [`SignatureError`]; a wrong signature is told before a stale timestamp.
     pub fn verify<'a>(&self, headers: &'a HeaderMap, body: &[u8], now: Time) -> Result<&'a str, SignatureError> {
-        let id = header(headers, "id").filter(|id| id.len() <= 255).ok_or(SignatureError::MissingHeaders)?;
-        let timestamp = header(headers, "timestamp").ok_or(SignatureError::MissingHeaders)?;
-        let signatures = header(headers, "signature").ok_or(SignatureError::MissingHeaders)?;
+        let Signed { id, timestamp, signatures } = Signed::read(headers)?;
         let signed = |(webhook, key): &(Webhook, Vec<u8>)| match webhook.verify_ignoring_timestamp(body, headers) {
             Ok(()) => true,
             // The crate signs text only. Bytes that are no text must still be told from bytes that are not Clerk's.
@@ -85,26 +93,49 @@ impl Verifier {
         if !self.secrets.iter().any(signed) {
             return Err(SignatureError::Invalid);
         }
-        let at = timestamp
-            .parse()
-            .ok()
-            .and_then(|seconds| Time::from_timestamp(seconds, 0))
-            .ok_or(SignatureError::Invalid)?;
-        if (now - at).abs() > self.tolerance {
+        if (now - seconds(timestamp)?).abs() > self.tolerance {
             return Err(SignatureError::Stale);
         }
         Ok(id)
     }
 
     /// The signature header for a delivery, made with the first secret: what `send` and `dev` put on their requests.
+    /// Bytes that are no text are signed too, so that a receiver's answer to them can be tried out.
     pub fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> Option<String> {
-        let (webhook, _) = self.secrets.first()?;
-        webhook.sign(id, seconds, body).ok()
+        let (webhook, key) = self.secrets.first()?;
+        if let Ok(signature) = webhook.sign(id, seconds, body) {
+            return Some(signature);
+        }
+        let digest = mac(key, id, &seconds.to_string(), body)?.finalize().into_bytes();
+        Some(format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(digest)))
     }
 }
 
+/// The headers that a signature is made of.
+struct Signed<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signatures: &'a str,
+}
+
+impl<'a> Signed<'a> {
+    fn read(headers: &'a HeaderMap) -> Result<Self, SignatureError> {
+        let find = |name| header(headers, name).ok_or(SignatureError::MissingHeaders);
+        let id = find("id")?;
+        if id.len() > 255 {
+            return Err(SignatureError::MissingHeaders);
+        }
+        Ok(Self { id, timestamp: find("timestamp")?, signatures: find("signature")? })
+    }
+}
+
+/// The time that a timestamp names. Nothing was signed before 1970.
+fn seconds(timestamp: &str) -> Result<Time, SignatureError> {
+    let seconds = timestamp.parse().ok().filter(|seconds| *seconds >= 0);
+    seconds.and_then(|seconds| Time::from_timestamp(seconds, 0)).ok_or(SignatureError::Invalid)
+}
+
 fn secret(text: &str) -> Result<(Webhook, Vec<u8>), SecretError> {
-    use base64::Engine as _;
     let webhook = Webhook::new(text).map_err(|_| SecretError::Malformed)?;
     let bare = text.strip_prefix("whsec_").unwrap_or(text);
     let key = base64::engine::general_purpose::STANDARD.decode(bare).map_err(|_| SecretError::Malformed)?;
@@ -118,13 +149,18 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn signed_bytes(key: &[u8], id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {
-    use base64::Engine as _;
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return false };
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(body);
+    let Some(mac) = mac(key, id, timestamp, body) else { return false };
     let expected = mac.finalize().into_bytes();
     let given = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
     given
         .filter_map(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
         .any(|given| given.ct_eq(&expected).into())
+}
+
+/// The HMAC over what is signed of a delivery.
+fn mac(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
+    Some(mac)
 }

@@ -1,9 +1,11 @@
-//! `clerk-sync send`: signs event files and posts them, as Svix would.
+//! `clerk-sync send`: signs event files and posts them, as Svix would. A signature that a file holds is not used: it is
+//! old, or was made with another secret.
 
-use std::path::{Path, PathBuf};
+mod files;
 
-use anyhow::{Context as _, bail};
-use base64::Engine as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
@@ -11,8 +13,9 @@ use crate::{clerk::signature::Verifier, clock::Clock, config::Config};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Event files (a body, or NDJSON of `clerk webhooks listen --json`), or folders of them
-    #[arg(required = true, value_name = "FILE|DIR")]
+    /// Event files (a body, or NDJSON of `clerk webhooks listen --json`), folders of them, or - for the standard input,
+    /// which is read to its end
+    #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
     /// Where to [default: the configured host and port]
     #[arg(long, value_name = "URL")]
@@ -23,6 +26,7 @@ pub(super) struct Args {
 }
 
 /// One delivery: the id it keeps over repetitions, and the body.
+#[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) name: String,
     pub(super) id: String,
@@ -57,10 +61,8 @@ impl Sender {
     /// Posts one; answers status and what the body says happened.
     pub(super) async fn post(&self, delivery: &Delivery) -> anyhow::Result<(u16, String)> {
         let seconds = self.clock.now().timestamp();
-        let signature = self
-            .verifier
-            .sign(&delivery.id, seconds, &delivery.body)
-            .context("a body that is not UTF-8 cannot be signed")?;
+        let signature =
+            self.verifier.sign(&delivery.id, seconds, &delivery.body).context("no signing secret is set")?;
         let request =
             self.client.post(&self.url).header("content-type", "application/json").header("svix-id", &delivery.id);
         let request = request.header("svix-timestamp", seconds).header("svix-signature", signature);
@@ -80,60 +82,24 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let to = args.to.unwrap_or_else(|| format!("http://{}:{}", config.server.host, config.server.port));
     let secret = args.secret.unwrap_or_else(|| config.clerk.signing_secret.expose().to_owned());
     let sender = Sender::new(&to, &secret, Clock::system())?;
+    let mut contents = files::Contents::default();
+    for file in files::list(&args.paths).context("a folder cannot be read")? {
+        let name = file.display().to_string();
+        contents.parse(&name, files::read(&file).with_context(|| format!("{name} cannot be read"))?);
+    }
     let mut refused = 0;
-    for delivery in deliveries(&args.paths)? {
-        let (status, word) = sender.post(&delivery).await?;
+    for delivery in &contents.deliveries {
+        let (status, word) = sender.post(delivery).await?;
         println!("{status}  {word:<18} {}  {}", delivery.id, delivery.name);
         refused += usize::from(status != 200);
     }
-    Ok(refused == 0)
-}
-
-fn deliveries(paths: &[PathBuf]) -> anyhow::Result<Vec<Delivery>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let mut inside: Vec<PathBuf> =
-                std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-            inside.sort();
-            files.extend(
-                inside.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "json" || ext == "ndjson")),
-            );
-        } else {
-            files.push(path.clone());
-        }
+    if contents.passed_over > 0 {
+        println!("lines passed over, no deliveries: {}", contents.passed_over);
     }
-    let mut deliveries = Vec::new();
-    for file in files {
-        let bytes = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-        deliveries.extend(parse(&file, bytes)?);
+    for broken in &contents.broken {
+        eprintln!("not sent: {broken}");
     }
-    Ok(deliveries)
-}
-
-/// A file is one body, or lines each holding `headers` and `body_b64`.
-fn parse(file: &Path, bytes: Vec<u8>) -> anyhow::Result<Vec<Delivery>> {
-    let name = file.display().to_string();
-    if let Ok(value) = serde_json::from_slice::<Value>(&bytes)
-        && value.get("body_b64").is_none()
-    {
-        return Ok(vec![Delivery { name, id: new_id(), body: bytes }]);
-    }
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is neither JSON nor lines of JSON"))?;
-    let line = |line: &str| {
-        let value: Value = serde_json::from_str(line).with_context(|| format!("{name}: a line is not JSON"))?;
-        let Some(body) = value["body_b64"].as_str() else { bail!("{name}: a line has no body_b64") };
-        let body = base64::engine::general_purpose::STANDARD
-            .decode(body)
-            .with_context(|| format!("{name}: body_b64 is not base64"))?;
-        let headers = value["headers"].as_object();
-        let find = |(header, value): (&String, &Value)| {
-            header.eq_ignore_ascii_case("svix-id").then(|| value.as_str().map(str::to_owned)).flatten()
-        };
-        let id = headers.and_then(|headers| headers.iter().find_map(find)).unwrap_or_else(new_id);
-        Ok(Delivery { name: name.clone(), id, body })
-    };
-    text.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
+    Ok(refused == 0 && contents.broken.is_empty())
 }
 
 /// An id as Svix makes them.

@@ -42,7 +42,7 @@ const COLS: [Col; 7] = [
 /// # Errors
 /// What the database says.
 pub async fn rescan(db: &Db, now: Time) -> Result<u64, DbErr> {
-    if meta::find(db, DONE).await?.is_some() {
+    if meta::get(db, DONE).await?.is_some() {
         return Ok(0);
     }
     let (mut repaired, mut after) = (0, 0);

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use sea_orm::DbErr;
 
 use crate::{
-    backends::search::SearchError,
+    backends::search::{DOCUMENT_VERSION, SearchError},
     clock::Clock,
     db::{Db, Stmt},
+    meta,
     outbox::{cursor, feed, relay::Sink},
     sync::load::head,
 };
@@ -63,7 +64,32 @@ pub async fn search(
     if feed::bounds(&sink.db.read).await?.0 > before + 1 {
         return Err(ReindexError::Trimmed);
     }
+    note_version(sink).await?;
     Ok((total, refused))
+}
+
+/// Whether the index was built of documents of another version than this program makes. An index over nobody is as it
+/// should be.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_outdated(sink: &SearchSink) -> Result<bool, DbErr> {
+    if meta::get(&sink.db, &version_key(sink)).await? == Some(DOCUMENT_VERSION.to_string()) {
+        return Ok(false);
+    }
+    if !page(&sink.db, "").await?.is_empty() {
+        return Ok(true);
+    }
+    note_version(sink).await?;
+    Ok(false)
+}
+
+async fn note_version(sink: &SearchSink) -> Result<(), DbErr> {
+    meta::put(&sink.db, &version_key(sink), &DOCUMENT_VERSION.to_string()).await
+}
+
+fn version_key(sink: &SearchSink) -> String {
+    format!("{}.document_version", sink.name())
 }
 
 /// Clerk ids of live people after `after`, in order.

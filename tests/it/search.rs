@@ -37,6 +37,8 @@ conformance! {
         finds_several_words_in_any_order,
         forgives_one_slip,
         ignores_case_and_diacritics,
+        finds_cjk_names_as_they_are_written,
+        finds_every_form_of_a_character,
         puts_the_best_first,
         replaces_on_update,
         deletes,

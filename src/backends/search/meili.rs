@@ -16,12 +16,12 @@ use meilisearch_sdk::{
     indexes::Index,
     search::{MatchingStrategies, Selectors},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(super) use rebuild::Rebuild;
 
-use super::{Doc, SearchError, http::Http, split::Split};
+use super::{Doc, SearchError, http::Http, spellings, split::Split};
 use crate::config;
 
 /// The field that identifies a document.
@@ -35,6 +35,15 @@ pub struct Meili {
     host: String,
     index: String,
     task_timeout: Duration,
+}
+
+/// A document as Meilisearch has it. How it cuts a CJK name into words depends on what stands around it, so the name is
+/// also there as it is typed.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    doc: &'a Doc,
+    spellings: Vec<String>,
 }
 
 impl Meili {
@@ -77,7 +86,9 @@ impl Meili {
     async fn add(&self, uid: &str, docs: &[Doc]) -> Result<(), SearchError> {
         let mut split = Split::new(docs, usize::MAX, |doc| doc.user_id);
         while let Some(part) = split.next() {
-            let done = match self.index(uid).add_documents(part, Some(KEY)).await {
+            let documents: Vec<Document<'_>> =
+                part.iter().map(|doc| Document { doc, spellings: spellings::compatible(doc) }).collect();
+            let done = match self.index(uid).add_documents(&documents, Some(KEY)).await {
                 Ok(task) => self.done(task).await,
                 Err(error) => Err(error.into()),
             };

@@ -2,11 +2,12 @@
 //!
 //! A document is the words of a person's names and address, each between two spaces on either side
 //! (`  anna  smith  `), so that even a single letter at the start of a word is a trigram of the index.
-//! Case, diacritics and punctuation are gone; only a whole e-mail address keeps its dots and its `@`.
+//! Case, diacritics and punctuation are gone; only a whole e-mail address keeps its dots and its `@`. Names in CJK scripts
+//! also stand written together, as they are typed ([`spellings`]).
 
 use unicode_normalization::{UnicodeNormalization as _, char::canonical_combining_class};
 
-use super::Doc;
+use super::{Doc, spellings};
 
 /// Characters of a word that count; what follows is cut off, in documents and queries alike.
 const WORD: usize = 64;
@@ -23,6 +24,8 @@ pub(super) fn document(doc: &Doc) -> String {
     for field in &fields {
         words.extend(field.split_whitespace().filter_map(address).chain(plain_words(field)).take(FIELD));
     }
+    let joined = spellings::joined(doc, fold);
+    words.extend(joined.iter().map(String::as_str));
     let mut text = String::new();
     for (index, word) in words.iter().enumerate() {
         if !words[..index].contains(word) {
@@ -68,11 +71,13 @@ fn address(part: &str) -> Option<&str> {
     part.find('@').is_some_and(|at| at > 0).then(|| cut(part))
 }
 
-fn plain_words(text: &str) -> impl Iterator<Item = &str> {
+/// The words of a text, without punctuation.
+pub(super) fn plain_words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(cut)
 }
 
-fn cut(word: &str) -> &str {
+/// As much of a word as counts.
+pub(super) fn cut(word: &str) -> &str {
     word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end])
 }
 
@@ -143,6 +148,9 @@ mod tests {
         };
         assert_eq!(document(&doc), "  anna  smith  s  anna.smith+x@example.com  x  example  com  ");
         assert_eq!(document(&Doc::default()), "");
+        let (first_name, last_name) = (Some("ﾊﾅｺ".into()), Some("佐藤".into()));
+        let hanako = document(&Doc { first_name, last_name, ..Doc::default() });
+        assert_eq!(hanako, "  ハナコ  佐藤  佐藤ハナコ  ハナコ佐藤  ");
         let long = Doc { display_name: Some("a b c d e f g h i j k l m n o p".into()), ..doc };
         assert!(
             document(&long).contains("  l  anna  smith  s  anna.smith+x@example.com  x  example  com  "),

@@ -100,12 +100,15 @@ async fn people_are_found_by_verified_address_and_by_clerk_id() {
         server.sync("msg_1", &person("user_ada", 1, two)).await;
         let one = json!({"email_addresses": [email("idn_1", "shared@example.com", true)]});
         server.sync("msg_2", &person("user_bob", 1, one)).await;
-        let claimed = json!({"email_addresses": [email("idn_1", "claimed@example.com", false)]});
-        server.sync("msg_3", &person("user_eve", 1, claimed)).await;
+        let tagged = json!({"email_addresses": [email("idn_1", "eve+test@example.com", true), email("idn_2", "claimed@example.com", false)]});
+        server.sync("msg_3", &person("user_eve", 1, tagged)).await;
         for (query, found) in [
             ("email=ada.quill@example.com", vec!["user_ada"]),
             ("email=ADA.QUILL%40EXAMPLE.COM", vec!["user_ada"]),
             ("email=+ada.quill@example.com%20", vec!["user_ada"]),
+            ("email=eve%2Btest@example.com", vec!["user_eve"]),
+            ("email=eve+test@example.com", vec!["user_eve"]),
+            ("email=EVE%20test%40example.com", vec!["user_eve"]),
             ("email=shared@example.com", vec!["user_bob"]),
             ("email=claimed@example.com", vec![]),
             ("email=nobody@example.com", vec![]),

@@ -55,6 +55,43 @@ pub(super) async fn ignores_case_and_diacritics(bed: &Bed) {
     bed.expect(&["Jönas"], &[1]).await;
 }
 
+pub(super) async fn finds_cjk_names_as_they_are_written(bed: &Bed) {
+    bed.put(&some()).await;
+    bed.put(&[
+        person(11, "花子", "佐藤", "", "hanako@example.com"),
+        person(12, "민수", "김", "", "minsu@example.com"),
+        person(13, "小明", "王", "", "wang@example.com"),
+        person(14, "Anna", "林", "", "anna.lin@example.com"),
+        person(15, "健 太", "", "kenta", "kenta@example.com"),
+    ])
+    .await;
+    bed.expect(
+        &["佐藤花子", "花子佐藤", "佐藤 花子", "佐藤\u{3000}花子", "花子 佐藤", "佐藤花", "花子", "佐藤", "佐"],
+        &[11],
+    )
+    .await;
+    bed.expect(&["김민수", "민수김", "김 민수", "민수", "김", "민"], &[12]).await;
+    bed.expect(&["王小明", "小明王", "王 小明", "小明", "王"], &[13]).await;
+    bed.expect(&["林Anna", "Anna林", "anna 林", "林 ANNA", "林"], &[14]).await;
+    bed.expect(&["健太", "健 太"], &[15]).await;
+    bed.expect(&["佐藤小明", "王花子", "金", "佐藤 마"], &[]).await;
+}
+
+pub(super) async fn finds_every_form_of_a_character(bed: &Bed) {
+    bed.put(&[
+        person(21, "ﾊﾅｺ", "ｻﾄｳ", "", ""),
+        person(22, "Ｇｒｅｔａ", "Ｎｏｒｄ", "", ""),
+        // Decomposed, as some systems send it.
+        person(23, "\u{1106}\u{1175}\u{11ab}\u{1109}\u{116e}", "\u{110b}\u{1175}", "", ""),
+        person(24, "Rene\u{301}e", "Dupre\u{301}", "", ""),
+    ])
+    .await;
+    bed.expect(&["ハナコ", "サトウ", "サトウハナコ", "ｻﾄｳ ﾊﾅｺ", "ﾊﾅ"], &[21]).await;
+    bed.expect(&["greta", "GRETA nord", "Ｇｒｅｔａ", "ｎｏｒ"], &[22]).await;
+    bed.expect(&["민수", "이민수", "\u{110b}\u{1175}\u{1106}\u{1175}\u{11ab}\u{1109}\u{116e}"], &[23]).await;
+    bed.expect(&["renée", "Rene\u{301}e", "dupre", "DUPRÉ"], &[24]).await;
+}
+
 pub(super) async fn puts_the_best_first(bed: &Bed) {
     bed.put(&[
         person(1, "Petra", "Garnat", "pg", "pg@example.com"),

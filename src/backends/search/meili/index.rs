@@ -10,7 +10,7 @@ use super::{KEY, Meili, SearchError, tasks};
 use crate::backends::search::typos::FORGIVING;
 
 /// Fields that are searched, the weightiest first.
-const SEARCHABLE: [&str; 5] = ["display_name", "first_name", "last_name", "username", "email"];
+const SEARCHABLE: [&str; 6] = ["display_name", "first_name", "last_name", "spellings", "username", "email"];
 
 /// When an index was made: what tells it from another one of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,4 +1,4 @@
-//! What a query finds, as Meilisearch does it: `"…"` is a phrase, a leading `-` excludes a word, the last word may
+//! What a query finds, as Meilisearch does it: CJK text is cut into words by a dictionary, `"…"` is a phrase, a leading `-` excludes a word, the last word may
 //! be unfinished, long words may have typos, of which one in the first letter counts twice. An empty query finds all.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,32 @@ fn plain(text: &str) -> String {
 }
 
 fn words(text: &str) -> Vec<String> {
-    plain(text).split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    let plain: String = plain(text).nfc().collect();
+    plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).flat_map(segments).collect()
+}
+
+/// The longest first: 王小明 stands there as one word, though 王 and 小明 are words too.
+const DICTIONARY: [&str; 7] = ["王小明", "佐藤", "花子", "小明", "민수", "김", "林"];
+
+/// The words of a text without spaces: those of the dictionary, of Han what is unknown one by one, and what is no CJK as it
+/// is.
+fn segments(text: &str) -> Vec<String> {
+    let han = |c: char| matches!(c, '\u{3400}'..='\u{9fff}');
+    let known = |rest: &str| DICTIONARY.iter().find(|word| rest.starts_with(**word)).map(|word| word.len());
+    let (mut words, mut rest, mut open) = (Vec::new(), text, String::new());
+    while let Some(c) = rest.chars().next() {
+        let length = known(rest).or(han(c).then_some(c.len_utf8()));
+        let (word, after) = rest.split_at(length.unwrap_or(c.len_utf8()));
+        rest = after;
+        if length.is_none() {
+            open.push_str(word);
+            continue;
+        }
+        words.extend(Some(std::mem::take(&mut open)).filter(|open| !open.is_empty()));
+        words.push(word.to_owned());
+    }
+    words.extend(Some(open).filter(|open| !open.is_empty()));
+    words
 }
 
 #[derive(Debug)]
@@ -89,7 +114,11 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn new(json: Value) -> Self {
         let fields = json.as_object().into_iter().flatten();
-        let words = fields.map(|(name, value)| (name.clone(), words(value.as_str().unwrap_or_default()))).collect();
+        let texts = |value: &Value| match value {
+            Value::Array(values) => values.iter().filter_map(Value::as_str).flat_map(words).collect(),
+            value => words(value.as_str().unwrap_or_default()),
+        };
+        let words = fields.map(|(name, value)| (name.clone(), texts(value))).collect();
         Self { json, words }
     }
 
