@@ -4,9 +4,11 @@
 //! - [`claim`]: leases on due rows
 //! - [`rescue`]: rows whose lease ran out
 //! - [`retry`]: what a failure makes of a row
+//! - [`admission`]: people whom the rules of entry refuse
 //! - [`list`], [`admin`]: what operators see of rows and may do to them
 
 pub mod admin;
+pub mod admission;
 pub mod claim;
 pub mod list;
 pub mod receive;

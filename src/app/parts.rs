@@ -28,6 +28,7 @@ impl App {
             config: self.config.sync.clone(),
             instance: self.instance().map(str::to_owned),
             confirm: self.confirm(),
+            admissions: self.admissions.clone(),
         }
     }
 
@@ -48,6 +49,7 @@ impl App {
             policy: self.policy.clone(),
             clock: self.clock.clone(),
             signals: self.signals.clone(),
+            admissions: self.admissions.clone(),
         }
     }
 

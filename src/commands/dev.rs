@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     config::{Config, Secret},
     db::{Db, Stmt},
+    inbox::admission::{Refused, Rule},
     lifecycle,
     reconcile::drift::Options,
 };
@@ -186,15 +187,10 @@ async fn summary(db: &Db) -> anyhow::Result<()> {
         line.push(format!("{count} {table}"));
     }
     println!("rows       {}", line.join(", "));
-    let refused = Stmt::new(
-        &db.read,
-        "select count(distinct subject) as n from inbox where state = 'rejected' and reason like 'entry.%'",
-    );
-    let refused: i64 = refused.all(&db.read).await?.first().map_or(Ok(0), |row| row.try_get("", "n"))?;
-    if refused > 0 {
-        println!(
-            "refused    {refused} people by entry.require_email or entry.require_name (each event's line names the switch)"
-        );
+    let refused = Refused::count(&db.read).await?;
+    for rule in Rule::ALL.into_iter().filter(|rule| refused.by(*rule) > 0) {
+        let (people, key, switch) = (refused.by(rule), rule.key(), rule.switch());
+        println!("refused    {people} by {key}, {}; {switch} lets them in", rule.refuses());
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::{
     db::Db,
     domain::{Event, Policy},
     inbox::{
+        admission::AdmissionLog,
         claim::{Claimed, claim},
         retry::put_back,
     },
@@ -47,6 +48,7 @@ pub struct Worker {
     pub instance: Option<String>,
     /// Where Clerk is to be asked about new people.
     pub confirm: Option<Confirm>,
+    pub admissions: AdmissionLog,
 }
 
 /// A batch under way: the name of its claim and its events.
@@ -184,6 +186,7 @@ impl Worker {
         if done.woken > 0 {
             self.signals.inbox.wake();
         }
+        self.admissions.note(done.outcomes.iter().map(|(_, outcome)| outcome));
         let now = clock.now();
         for (seq, outcome) in &done.outcomes {
             if let Some((event_type, received)) = known.get(seq) {

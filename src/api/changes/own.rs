@@ -47,7 +47,7 @@ pub(super) async fn page(
         changes = reading.wait(deadline).await?;
         // Whatever came: they may have lost their place before the feed was followed.
         let judged = person::judge(&state.db.read, person.session, state.clock.now()).await?;
-        judged.ok_or_else(Problem::unauthenticated)?;
+        judged.map_err(|_| Problem::unauthenticated())?;
     }
     let cut = changes.len() > limit;
     changes.truncate(limit);
