@@ -59,6 +59,9 @@ impl<'a> Compact<'a> {
         }
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        if claims.contains('.') {
+            return Err(TokenError::Malformed);
+        }
         let header: Header = object(&decode(header)?)?;
         if header.alg != "RS256" {
             return Err(TokenError::Algorithm);

@@ -43,7 +43,7 @@ async fn where_clerks_api_is_asked_for_them_its_key_is_at_fault_and_not_they() {
     let world = sqlite(&[]).await;
     let url = world.app.config.database.url.expose().to_owned();
     let clerk = clerk().await;
-    clerk.clerk.set_jwks(json!({"keys": [Issuer::ours().jwk(KID)]}));
+    clerk.clerk.set_jwks(json!({"keys": [Issuer::ours().jwk(clerk.clerk.instance_id())]}));
     let jwks = format!("{}/jwks", clerk.url);
     let published = [("CLERK_JWKS_URL", jwks.as_str()), ("CLERK_ISSUER", ISSUER)];
     let [key, api] = leading_to(&clerk);
