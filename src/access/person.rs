@@ -20,7 +20,7 @@ pub struct Person {
     pub seen: i64,
 }
 
-/// What the database has against somebody whose token is in force.
+/// Why the database refuses a user whose token is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwelcome {
     /// The session has ended.

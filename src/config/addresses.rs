@@ -1,7 +1,7 @@
 //! Normal form of the settings that are compared with what browsers and Clerk send: `clerk.issuer`, and the origins of
 //! `clerk.authorized_parties` and `gateway.origins`. They are compared as texts, so a value in any other form would never
 //! match. What has one meaning is normalized (case, trailing slash, default port, A-labels, quotes, separators); everything
-//! else is refused at start with key, problem and remedy. Values are not repeated: somebody may have pasted a secret.
+//! else is refused at start with key, problem and remedy. Values are not repeated, because they may hold a secret that was pasted by mistake.
 
 use std::net::IpAddr;
 
@@ -20,6 +20,9 @@ const ORIGINS_REMEDY: &str = "Set CLERK_SYNC__GATEWAY__ORIGINS to the origins of
 
 /// Schemes of addresses that no page or app has as its origin.
 const NO_ORIGIN: [&str; 9] = ["ws", "wss", "ftp", "file", "data", "blob", "javascript", "mailto", "about"];
+
+/// Quotes that shells, JSON, YAML and word processors leave around a value.
+const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
 
 /// Puts all of them into their normal form.
 ///
@@ -140,7 +143,7 @@ fn is_separator(c: char) -> bool {
 
 /// Returns a text without blanks and quotes around it.
 fn unquoted(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
+    text.trim_matches(|c: char| c.is_whitespace() || QUOTES.contains(&c))
 }
 
 /// Whether a host, as an address has it, is of this machine.
@@ -168,6 +171,7 @@ mod tests {
             ("https://clerk.example.com//", "https://clerk.example.com"),
             (" 'https://clerk.example.com' ", "https://clerk.example.com"),
             ("\"https://clerk.example.com/\"", "https://clerk.example.com"),
+            ("“https://clerk.example.com”", "https://clerk.example.com"),
             ("HTTPS://Clerk.Example.COM:443", "https://clerk.example.com"),
             ("https://clerk.bücher.example", "https://clerk.xn--bcher-kva.example"),
             ("https://app.example.com/__clerk/", "https://app.example.com/__clerk"),
