@@ -3,6 +3,7 @@
 //! session token does.
 
 pub mod person;
+mod refusals;
 mod sessions;
 
 use std::sync::Arc;
@@ -14,13 +15,16 @@ use subtle::ConstantTimeEq;
 use crate::{
     clerk::{
         keys::{NoKeys, Published},
-        token::Session,
+        token::{self, Session},
     },
     clock::Time,
     config::{self, ConfigError},
 };
 
+pub use refusals::Refusal;
+
 use person::Person;
+use refusals::Refusals;
 use sessions::Sessions;
 
 /// Who asks.
@@ -67,6 +71,7 @@ pub enum AccessError {
 pub struct Access {
     tokens: Vec<([u8; 32], Caller)>,
     sessions: Option<Arc<Sessions>>,
+    refusals: Arc<Refusals>,
 }
 
 impl std::fmt::Debug for Access {
@@ -101,7 +106,7 @@ impl Access {
                 }
             }
         }
-        Ok(Self { tokens, sessions: Sessions::new(clerk)?.map(Arc::new) })
+        Ok(Self { tokens, sessions: Sessions::new(clerk)?.map(Arc::new), refusals: Arc::default() })
     }
 
     /// Whose token this is. Every known token is compared, whichever matches.
@@ -122,18 +127,23 @@ impl Access {
         self.sessions.as_ref()?.published()
     }
 
-    /// Whom a session token names. It says nothing of whether they may be here.
+    /// Returns whom a session token names; whether they may be here, the database says. A refusal is not counted yet.
     ///
     /// # Errors
     /// Where there are no keys to verify it with.
-    pub async fn session(&self, token: &str, now: Time) -> Result<Option<Session>, NoKeys> {
+    pub async fn session(&self, token: &str, now: Time) -> Result<Result<Session, Refusal>, NoKeys> {
         match &self.sessions {
-            Some(sessions) => sessions.verify(token, now).await,
-            None => Ok(None),
+            Some(sessions) => Ok(sessions.verify(token, now).await?.map_err(Refusal::from)),
+            None => Ok(Err(token::kid(token).map_or_else(Refusal::from, |_| Refusal::NotConfigured))),
         }
     }
 
-    /// Whose token this is, of whichever kind, if they may be here.
+    /// Counts and logs that a token was refused. Every door calls this, once for each token that it refuses.
+    pub fn record(&self, refusal: Refusal, now: Time) {
+        self.refusals.record(refusal, now);
+    }
+
+    /// Returns whose token this is, of whichever kind, if they may be here. A refusal is counted.
     ///
     /// # Errors
     /// What the database says, which is asked about people; that there are no keys.
@@ -146,8 +156,17 @@ impl Access {
         if let Some(caller) = self.identify(token) {
             return Ok(Some(caller.clone()));
         }
-        let Some(session) = self.session(token, now).await? else { return Ok(None) };
-        Ok(person::judge(db, session, now).await?.map(Caller::Person))
+        let judged = match self.session(token, now).await? {
+            Ok(session) => person::judge(db, session, now).await?.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        match judged {
+            Ok(person) => Ok(Some(Caller::Person(person))),
+            Err(refusal) => {
+                self.record(refusal, now);
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     db::{self, Db},
     domain::Policy,
     gateway::{self, Gateway},
-    inbox::{receive, rescan::rescan},
+    inbox::{admission::AdmissionLog, receive, rescan::rescan},
     meta::Meta,
     outbox::tail::Tail,
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
@@ -69,6 +69,7 @@ pub struct App {
     pub sinks: Sinks,
     /// Clerk's API, where a secret key is configured.
     pub api: Option<Api>,
+    pub admissions: AdmissionLog,
 }
 
 /// A process at work.
@@ -114,7 +115,17 @@ impl App {
         let search = SearchSink::new(db.clone(), search);
         let stream = stream(&config, &db).context("redis.url (set REDIS_URL)")?;
         let sinks = Sinks { cache: CacheSink { db: db.clone(), cache }, search, stream, mail, chat };
-        Ok(Self { config: Arc::new(config), db, signals, clock, policy, meta, sinks, api })
+        Ok(Self {
+            config: Arc::new(config),
+            db,
+            signals,
+            clock,
+            policy,
+            meta,
+            sinks,
+            api,
+            admissions: AdmissionLog::default(),
+        })
     }
 
     /// The configured instance, if one is.
@@ -167,6 +178,8 @@ impl App {
         tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));
+            let (db, admissions, config) = (self.db.clone(), self.admissions.clone(), config.clone());
+            tasks.spawn(async move { admissions.report_stored(&db, &config.entry).await });
         }
         if roles.contains(&Role::Relay) {
             tasks.spawn(self.relay().run(self.sinks.search.clone(), shutdown.clone()));

@@ -1,6 +1,7 @@
 //! What an operator can set. `config/default.toml` names and explains every key and is compiled in;
 //! a file and the environment lie over it (see [`load`]). A key that does not exist is an error.
 
+mod addresses;
 mod load;
 mod secret;
 mod show;
@@ -85,7 +86,7 @@ section!(Clerk {
     #[serde(with = "humantime_serde")] jwks_refresh: Duration,
     #[serde(with = "humantime_serde")] jwks_keep: Duration,
     issuer: String,
-    #[serde(deserialize_with = "load::list")] authorized_parties: Vec<String>,
+    #[serde(deserialize_with = "load::texts")] authorized_parties: Vec<String>,
     require_azp: bool,
 });
 section!(Database {
@@ -190,7 +191,7 @@ section!(Api {
 });
 section!(Metrics { public: bool });
 section!(Gateway {
-    #[serde(deserialize_with = "load::list")] origins: Vec<String>,
+    #[serde(deserialize_with = "load::texts")] origins: Vec<String>,
     #[serde(with = "humantime_serde")] auth_timeout: Duration,
     queue: usize,
     max_frame: usize,

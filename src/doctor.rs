@@ -14,8 +14,10 @@ mod events;
 mod finding;
 mod inbox;
 mod instance;
+mod issuer;
 mod notify;
 mod postgres;
+mod sample;
 mod settings;
 mod sqlite;
 mod stores;
@@ -52,7 +54,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     findings.extend(database.findings);
     findings.push(clocks::judge(asked.skew, database.skew, config.receiver.tolerance));
     findings.extend([redis, meili]);
-    let tokens = tokens::check(&config, &asked.findings).await;
+    let tokens = tokens::check(&config, &asked.findings, asked.instance.as_deref(), clock.now()).await;
     findings.extend(asked.findings);
     let ours = Some(config.clerk.instance_id.trim()).filter(|id| !id.is_empty());
     match &database.ready {
@@ -67,7 +69,8 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
             findings.extend(TABLES.map(|check| Finding::skip(check, "the tables cannot be read")));
         }
     }
-    findings.extend([settings::admin_token(&config), tokens]);
+    findings.push(settings::admin_token(&config));
+    findings.extend(tokens);
     findings.extend(settings::alerts(&config, clock));
     findings
 }

@@ -5,9 +5,11 @@
 //! - [`rescue`]: rows whose lease ran out
 //! - [`rescan`]: rows from before bodies were read lexically
 //! - [`retry`]: what a failure makes of a row
+//! - [`admission`]: people whom the rules of entry refuse
 //! - [`list`], [`admin`]: what operators see of rows and may do to them
 
 pub mod admin;
+pub mod admission;
 pub mod claim;
 pub mod list;
 pub mod receive;

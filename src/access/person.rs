@@ -20,6 +20,15 @@ pub struct Person {
     pub seen: i64,
 }
 
+/// Why the database refuses a user whose token is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwelcome {
+    /// The session has ended.
+    Session,
+    /// The user is banned, deprovisioned, deleted or deletion-held.
+    User,
+}
+
 #[derive(FromQueryResult)]
 struct Row {
     id: Option<Id>,
@@ -35,12 +44,12 @@ pub fn is_welcome(status: &str, deletion_held: bool) -> bool {
     status == "active" && !deletion_held
 }
 
-/// The person of this session, unless they are banned, deprovisioned, deleted or deletion-held, or the session was
+/// Returns the person of this session, unless they are banned, deprovisioned, deleted or deletion-held, or the session was
 /// ended. One statement, so that all of it is of one state.
 ///
 /// # Errors
 /// What the database says.
-pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Result<Option<Person>, DbErr> {
+pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Result<Result<Person, Unwelcome>, DbErr> {
     let row: Option<Row> = Stmt::new(
         db,
         "select u.id, u.status, u.deletion_held_at, (select count(*) from revoked_sessions where session_id = ",
@@ -61,12 +70,17 @@ pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Re
     .val(session.clerk_id.as_str())
     .one_as(db)
     .await?;
-    Ok(row.filter(Row::is_welcome).map(|row| Person { session, id: row.id.map(|id| id.0), seen: row.head }))
+    let Some(row) = row else { return Ok(Err(Unwelcome::User)) };
+    Ok(row.judge().map(|()| Person { session, id: row.id.map(|id| id.0), seen: row.head }))
 }
 
 impl Row {
-    fn is_welcome(&self) -> bool {
+    fn judge(&self) -> Result<(), Unwelcome> {
         let known = self.status.as_deref().is_none_or(|status| is_welcome(status, self.deletion_held_at.is_some()));
-        known && self.ended == 0 && self.barred == 0
+        match (known && self.barred == 0, self.ended == 0) {
+            (false, _) => Err(Unwelcome::User),
+            (true, false) => Err(Unwelcome::Session),
+            (true, true) => Ok(()),
+        }
     }
 }

@@ -63,13 +63,12 @@ impl Sessions {
         }
     }
 
-    /// Whom a token names.
-    pub(super) async fn verify(&self, token: &str, now: Time) -> Result<Option<Session>, NoKeys> {
-        let verified = match &self.keys {
-            Keys::One(key) => self.rules.verify(token, key, now),
-            Keys::Published(keys) => self.verify_published(token, keys, now).await?,
-        };
-        Ok(verified.inspect_err(|error| tracing::debug!(%error, "a session token was refused")).ok())
+    /// Returns whom a token names.
+    pub(super) async fn verify(&self, token: &str, now: Time) -> Result<Result<Session, TokenError>, NoKeys> {
+        match &self.keys {
+            Keys::One(key) => Ok(self.rules.verify(token, key, now)),
+            Keys::Published(keys) => self.verify_published(token, keys, now).await,
+        }
     }
 
     async fn verify_published(

@@ -31,6 +31,7 @@ impl App {
             instance: self.instance().map(str::to_owned),
             confirm: self.confirm(),
             refresh: self.api.clone().map(|api| Refresher::new(api, self.applier())),
+            admissions: self.admissions.clone(),
         }
     }
 
@@ -51,6 +52,7 @@ impl App {
             policy: self.refreshing(),
             clock: self.clock.clone(),
             signals: self.signals.clone(),
+            admissions: self.admissions.clone(),
         }
     }
 

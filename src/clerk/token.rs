@@ -5,29 +5,30 @@
 //! session's passes: it names a person and a session that can be ended. Whether either has been is not in the token;
 //! the database is asked. Claims of both versions pass: what differs between them is not read. Errors never repeat a
 //! token or a part of it.
+//! What is not read never matters: unknown header members and claims of any JSON type are ignored.
+//!
+//! - [`compact`]: the parts of a token and its header
+//!
 //! Sources: clerk.com/docs, "Manual JWT verification"; `jwtCategories.ts` of github.com/clerk/javascript.
+
+mod compact;
 
 use std::fmt;
 
 use chrono::Duration;
-use jsonwebtoken::{Algorithm, Header, TokenData, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::clock::{Time, from_millis};
 
 use super::keys::Key;
-
-/// Bytes. A session token has to fit into a cookie, which holds 4 KiB.
-const LONGEST: usize = 7 * 1024;
+use compact::Compact;
 
 /// How far Clerk's clock and ours may lie apart.
 const LEEWAY: Duration = Duration::seconds(5);
 
-/// The header's `cat` of a session token.
-const SESSION: &str = "cl_B7d4PD111AAA";
-
-/// The `cat` that some instances put on every class: it says nothing.
-const UNMARKED: &str = "cl_I7d4PD111III";
+/// The longest `act.sub`, bytes. Clerk copies it as the caller of its API wrote it.
+const MAX_ACTOR: usize = 256;
 
 /// What a session token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub struct Session {
     pub clerk_id: String,
     /// Clerk's id of the session.
     pub session_id: String,
-    /// Clerk's id of whoever acts as the person: support staff who look at what they see, an agent of theirs.
+    /// Who acts as the user (impersonation): Clerk's id of support staff or of an agent, an e-mail address, or any other
+    /// text that the team gave Clerk.
     pub actor: Option<String>,
     /// When the token ends. The session goes on with the next one.
     pub expires_at: Time,
@@ -45,6 +47,9 @@ pub struct Session {
 /// A token is not a session token of ours that is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
+    /// A machine token, API key or OAuth token of Clerk's, which is no JWT.
+    #[error("it is a machine token, an API key or an OAuth token of Clerk's, not a session token")]
+    Opaque,
     /// Longer than any session token.
     #[error("it is longer than any session token")]
     TooLong,
@@ -54,6 +59,9 @@ pub enum TokenError {
     /// Signed in another way than with RS256.
     #[error("it is not signed with RS256")]
     Algorithm,
+    /// `crit` names extensions that a verifier must understand.
+    #[error("its header has crit, extensions that are not understood here")]
+    Critical,
     /// Not signed with the instance's key, or with the one of them that it names.
     #[error("the instance's key did not sign it")]
     Signature,
@@ -66,9 +74,12 @@ pub enum TokenError {
     /// `iss` is not ours.
     #[error("its issuer is not clerk.issuer")]
     Issuer,
-    /// `azp` is not listed, or is not there and must be.
-    #[error("its authorized party is not in clerk.authorized_parties, or it has none")]
+    /// `azp` is not listed.
+    #[error("its authorized party is not in clerk.authorized_parties")]
     Party,
+    /// `azp` is not there and must be.
+    #[error("it names no authorized party, and clerk.require_azp is on")]
+    NoParty,
     /// `exp` is past.
     #[error("it has expired")]
     Expired,
@@ -87,11 +98,61 @@ pub enum TokenError {
     /// The person has not finished signing in.
     #[error("its session is pending")]
     Pending,
+    /// `act` is there, and cannot be read.
+    #[error("it names an actor that cannot be read")]
+    Actor,
+}
+
+impl TokenError {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Opaque,
+        Self::TooLong,
+        Self::Malformed,
+        Self::Algorithm,
+        Self::Critical,
+        Self::Signature,
+        Self::UnknownKey,
+        Self::Class,
+        Self::Issuer,
+        Self::Party,
+        Self::NoParty,
+        Self::Expired,
+        Self::Early,
+        Self::Future,
+        Self::Subject,
+        Self::NoSession,
+        Self::Pending,
+        Self::Actor,
+    ];
+
+    /// Returns the code by which refusals are counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "opaque",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Critical => "critical_header",
+            Self::Signature => "signature",
+            Self::UnknownKey => "unknown_key",
+            Self::Class => "token_class",
+            Self::Issuer => "issuer",
+            Self::Party => "authorized_party",
+            Self::NoParty => "no_authorized_party",
+            Self::Expired => "expired",
+            Self::Early => "not_yet_valid",
+            Self::Future => "issued_in_future",
+            Self::Subject => "subject",
+            Self::NoSession => "no_session",
+            Self::Pending => "pending",
+            Self::Actor => "actor",
+        }
+    }
 }
 
 /// What the session tokens of one instance say.
 pub struct Rules {
-    validation: Validation,
     issuer: String,
     parties: Vec<String>,
     require_party: bool,
@@ -114,29 +175,22 @@ struct Claims {
     sid: Option<String>,
     azp: Option<String>,
     sts: Option<String>,
-    act: Option<Act>,
+    act: Option<Box<RawValue>>,
 }
 
-/// Who acts. One whom we cannot read must not be taken for nobody: such a token is malformed.
+/// Who acts.
 #[derive(Deserialize)]
 struct Act {
     sub: String,
 }
 
-/// The key that a token says it was signed with, read before anything of it is verified; none where it names none. What
-/// could not be a session token whoever signed it is refused here, so that nobody is asked for a key because of it.
+/// Returns the key that a token names, read before anything of it is verified; none where it names none. What could not
+/// be a session token, whoever signed it, is refused here, so that no key is looked up because of it.
 ///
 /// # Errors
 /// [`TokenError`].
 pub fn kid(token: &str) -> Result<Option<String>, TokenError> {
-    if token.len() > LONGEST {
-        return Err(TokenError::TooLong);
-    }
-    let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
-    if header.alg != Algorithm::RS256 {
-        return Err(TokenError::Algorithm);
-    }
-    if is_session(&header) { Ok(header.kid) } else { Err(TokenError::Class) }
+    Compact::parse(token).map(|token| token.kid)
 }
 
 impl Rules {
@@ -147,11 +201,7 @@ impl Rules {
         if issuer.is_empty() {
             return None;
         }
-        let mut validation = Validation::new(Algorithm::RS256);
-        // The claims are judged below: by the moment that is passed in, each with an error of its own.
-        validation.required_spec_claims.clear();
-        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-        Some(Self { validation, issuer: issuer.to_owned(), parties: parties.to_vec(), require_party })
+        Some(Self { issuer: issuer.to_owned(), parties: parties.to_vec(), require_party })
     }
 
     /// Whom the token names, if it is a session token, signed with this key, that is in force at `now`.
@@ -159,24 +209,15 @@ impl Rules {
     /// # Errors
     /// [`TokenError`].
     pub fn verify(&self, token: &str, key: &Key, now: Time) -> Result<Session, TokenError> {
-        if token.len() > LONGEST {
-            return Err(TokenError::TooLong);
+        let token = Compact::parse(token)?;
+        if !key.verifies(token.message.as_bytes(), &token.signature) {
+            return Err(TokenError::Signature);
         }
-        let TokenData { header, claims } =
-            decode::<Claims>(token, key.decoding(), &self.validation).map_err(|error| match error.kind() {
-                ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-                ErrorKind::InvalidSignature => TokenError::Signature,
-                _ => TokenError::Malformed,
-            })?;
-        if !is_session(&header) {
-            return Err(TokenError::Class);
-        }
+        let claims: Claims = token.claims()?;
         if claims.iss != self.issuer {
             return Err(TokenError::Issuer);
         }
-        if !self.admits(claims.azp.as_ref()) {
-            return Err(TokenError::Party);
-        }
+        self.admits(claims.azp.as_deref())?;
         let expires_at = moment(claims.exp)?;
         if now >= later(expires_at, LEEWAY) {
             return Err(TokenError::Expired);
@@ -198,32 +239,33 @@ impl Rules {
         if claims.sts.as_deref() == Some("pending") {
             return Err(TokenError::Pending);
         }
-        let actor = claims.act.map(|act| act.sub);
-        if actor.as_deref().is_some_and(|actor| !is_plain(actor)) {
-            return Err(TokenError::Malformed);
-        }
+        let actor = claims.act.map(|act| actor(&act)).transpose()?;
         Ok(Session { clerk_id: claims.sub, session_id, actor, expires_at })
     }
 
-    /// Whether a token of this party passes. There is none where no page asked for the token: in native apps, at
-    /// navigations, which is why it need not be there.
-    fn admits(&self, party: Option<&String>) -> bool {
-        match party {
-            Some(party) => self.parties.is_empty() || self.parties.contains(party),
-            None => !self.require_party,
+    /// Judges the party that a token names. None is named where no page asked for the token: in native apps, at
+    /// navigations, which is why it need not be there. Clerk's SDKs take an empty one for none, and so does this.
+    fn admits(&self, party: Option<&str>) -> Result<(), TokenError> {
+        match party.filter(|party| !party.trim().is_empty()) {
+            None if self.require_party => Err(TokenError::NoParty),
+            None => Ok(()),
+            Some(_) if self.parties.is_empty() => Ok(()),
+            // Scheme and host of an origin have no case.
+            Some(party) if self.parties.iter().any(|known| known.eq_ignore_ascii_case(party)) => Ok(()),
+            Some(_) => Err(TokenError::Party),
         }
     }
 }
 
-/// Whether a header is that of a session token, as far as it says.
-fn is_session(header: &Header) -> bool {
-    let access = header
-        .typ
-        .as_deref()
-        .is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt"));
-    // `crit` lists what a reader must understand; we would not.
-    let category = header.extras.get("cat").map(String::as_str);
-    !access && header.crit.is_none() && matches!(category, None | Some(SESSION | UNMARKED))
+/// Returns who acts. An `act` that cannot be read must not be taken for none: the session would look like the user's own.
+fn actor(act: &RawValue) -> Result<String, TokenError> {
+    // A derived reader would take an array of the values too.
+    if !act.get().starts_with('{') {
+        return Err(TokenError::Actor);
+    }
+    let Act { sub } = serde_json::from_str(act.get()).map_err(|_| TokenError::Actor)?;
+    let readable = !sub.is_empty() && sub.len() <= MAX_ACTOR && !sub.contains(char::is_control);
+    if readable { Ok(sub) } else { Err(TokenError::Actor) }
 }
 
 /// Letters, digits and `_`, `-`: what ids of Clerk's are made of.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
 
-use super::Config;
+use super::{Config, addresses};
 
 /// The configuration cannot be used. The message names the key and never holds a value of a secret one.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,8 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
     for (key, value) in config::Source::collect(&long).map_err(invalid)? {
         layers = layers.set_override(key, value).map_err(invalid)?;
     }
-    let config: Config = layers.build().map_err(invalid)?.try_deserialize().map_err(invalid)?;
+    let mut config: Config = layers.build().map_err(invalid)?.try_deserialize().map_err(invalid)?;
+    addresses::normalize(&mut config)?;
     check(&config)?;
     Ok(config)
 }
@@ -165,18 +166,28 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// A value of a list's key as it was given.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Given {
+    Text(String),
+    List(Vec<String>),
+}
+
+/// A list, or a text that is yet to be taken apart (see [`addresses`]).
+pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match Given::deserialize(deserializer)? {
+        Given::Text(text) => vec![text],
+        Given::List(items) => items,
+    })
+}
+
 /// A list, or a string of items separated by commas (as the environment has it).
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Text(String),
-        List(Vec<String>),
-    }
     let items = match Given::deserialize(deserializer)? {
         Given::Text(text) => {
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use entity::inbox::PARKED;
 use sea_orm::DbErr;
 
 use crate::{
     clock::Clock,
     config,
     db::{Db, Stmt},
-    inbox::list::WINDOW,
+    inbox::admission::{Refused, Rule},
     telemetry::service::{CAP, Queues},
 };
 
@@ -21,45 +20,26 @@ use super::{
 /// How long an event may be due before it says that nobody applies it.
 const OVERDUE: Duration = Duration::from_secs(60);
 
-/// How many people the rules of entry refuse.
+/// How many people the rules of entry refuse, and the line that lets them in.
 pub(super) async fn entry(db: &Db, rules: &config::Entry) -> Result<Vec<Finding>, DbErr> {
     let tx = reading(db).await?;
-    let row = Stmt::new(
-        &tx,
-        "select count(distinct case when reason like '%entry.require_name: %' then subject end) as nameless,
-            count(distinct case when reason like '%entry.require_email: %' then subject end) as mailless
-            from (select subject, reason from inbox where state = 'rejected' and ",
-    )
-    .sql(PARKED)
-    .sql(" order by seq desc limit ")
-    .val(WINDOW)
-    .sql(") refused")
-    .all(&tx)
-    .await?;
+    let refused = Refused::count(&tx).await?;
     tx.commit().await?;
-    let number = |column: &str| row.first().map_or(Ok(0), |row| row.try_get::<i64>("", column));
-    let refused = |n: i64, what: &str, key: &str, on: bool| {
-        let found = format!("{} {what} ({key} = {on})", count(n, "person is refused,", "people are refused,"));
-        let switch = format!("CLERK_SYNC__{}=false", key.replace('.', "__").to_uppercase());
+    let finding = |rule: Rule| {
+        let (n, on, switch) = (refused.by(rule), rule.is_on(rules), rule.switch());
+        let people = count(n, "person is refused,", "people are refused,");
+        let found = format!("{people} {} ({} = {on})", rule.refuses(), rule.key());
         let remedy = match on {
             true => format!("To let them in set {switch}, restart, and run `clerk-sync replay --state rejected`"),
             false => "The rule is off now: run `clerk-sync replay --state rejected`".to_owned(),
         };
         Finding::warn("entry", found, remedy)
     };
-    let (nameless, mailless) = (number("nameless")?, number("mailless")?);
-    let mut findings = Vec::new();
-    if nameless > 0 {
-        let what = "having neither a first nor a last name";
-        findings.push(refused(nameless, what, "entry.require_name", rules.require_name));
-    }
-    if mailless > 0 {
-        findings.push(refused(mailless, "having no e-mail address", "entry.require_email", rules.require_email));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok("entry", "nobody is refused by entry.require_name or entry.require_email"));
-    }
-    Ok(findings)
+    let findings: Vec<Finding> = Rule::ALL.into_iter().filter(|rule| refused.by(*rule) > 0).map(finding).collect();
+    Ok(match findings.is_empty() {
+        true => vec![Finding::ok("entry", "nobody is refused by entry.require_name or entry.require_email")],
+        false => findings,
+    })
 }
 
 pub(super) async fn check(db: &Db, clock: &Clock) -> Result<Vec<Finding>, DbErr> {

@@ -3,6 +3,12 @@
 
 use super::{Policy, User};
 
+/// The switch that refuses people without an e-mail address.
+pub const REQUIRE_EMAIL: &str = "entry.require_email";
+
+/// The switch that refuses people without a name.
+pub const REQUIRE_NAME: &str = "entry.require_name";
+
 /// Every reason of entry starts with this, which is how a refused row is found again when its person enters.
 pub const REASON_PREFIX: &str = "entry.";
 

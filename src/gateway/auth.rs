@@ -6,10 +6,13 @@ use tokio::time::Instant;
 
 use crate::{
     access::{
-        Access, Caller,
-        person::{self, Person},
+        Access, Caller, Refusal,
+        person::{self, Person, Unwelcome},
     },
-    clerk::{keys::NoKeys, token::Session},
+    clerk::{
+        keys::NoKeys,
+        token::{Session, TokenError},
+    },
     clock::Time,
 };
 
@@ -36,24 +39,31 @@ pub(super) enum Claim {
 pub(super) struct Named<'a> {
     pub(super) id: Option<String>,
     pub(super) clerk_id: &'a str,
-    /// Who acts as them, by Clerk's id; mostly nobody.
+    /// Who acts as them: Clerk's id or any other text; null where it is the user.
     pub(super) actor: Option<&'a str>,
 }
 
-/// Who holds this token; `None` refuses it. API tokens belong to services, which follow `/v1/changes` instead. A token
-/// that lives on only by the leeway between clocks is refused: its connection would end at once.
+/// Returns who holds this token. API tokens belong to services, which follow `/v1/changes` instead. A token that lives on
+/// only by the leeway between clocks is refused: its connection would end at once.
 ///
 /// # Errors
 /// Where session tokens cannot be verified now.
-pub(super) async fn claim(access: &Access, token: &str, now: Time) -> Result<Option<Claim>, NoKeys> {
+pub(super) async fn claim(access: &Access, token: &str, now: Time) -> Result<Result<Claim, Refusal>, NoKeys> {
     Ok(match access.identify(token) {
-        Some(Caller::Admin) => Some(Claim::Admin),
-        Some(_) => None,
-        None => {
-            let session = access.session(token, now).await?;
-            session.filter(|session| session.expires_at > now).map(Claim::Session)
-        }
+        Some(Caller::Admin) => Ok(Claim::Admin),
+        Some(_) => Err(Refusal::ServiceToken),
+        None => match access.session(token, now).await? {
+            Ok(session) if session.expires_at > now => Ok(Claim::Session(session)),
+            Ok(_) => Err(TokenError::Expired.into()),
+            Err(refusal) => Err(refusal),
+        },
     })
+}
+
+/// Counts a refusal; the connection ends with 4401.
+pub(super) fn refuse(gateway: &Gateway, refusal: Refusal) -> End {
+    gateway.access.record(refusal, gateway.clock.now());
+    End::Unauthenticated
 }
 
 impl Identity {
@@ -89,12 +99,12 @@ pub(super) async fn authenticate(gateway: &Gateway, member: &mut Member, claim: 
     let word = watched_as(&session.clerk_id).into();
     let watch = member.watch_person(&session.clerk_id, &session.session_id, word);
     match judge(gateway, &watch, session).await {
-        Ok(Some(person)) => {
+        Ok(Ok(person)) => {
             let presence = gateway.crowd.enter(&person.session.clerk_id).ok_or(End::Crowd)?;
             member.is_present(presence);
             Ok(Identity::Person(person))
         }
-        Ok(None) => Err(End::Unauthenticated),
+        Ok(Err(unwelcome)) => Err(refuse(gateway, unwelcome.into())),
         Err(error) => {
             tracing::warn!(error = %crate::db::Quiet(&error), "a client cannot be let in: the database");
             Err(End::NotReady)
@@ -106,10 +116,14 @@ pub(super) async fn authenticate(gateway: &Gateway, member: &mut Member, claim: 
 ///
 /// # Errors
 /// What the database says.
-pub(super) async fn judge(gateway: &Gateway, watch: &Watch, session: Session) -> Result<Option<Person>, DbErr> {
+pub(super) async fn judge(
+    gateway: &Gateway,
+    watch: &Watch,
+    session: Session,
+) -> Result<Result<Person, Unwelcome>, DbErr> {
     let (now, begun) = (gateway.clock.now(), Instant::now());
     let judged = person::judge(&gateway.db.read, session, now).await?;
-    if let Some(person) = &judged {
+    if let Ok(person) = &judged {
         let left = (person.session.expires_at - now).to_std().unwrap_or_default();
         watch.judged(person.seen, begun.checked_add(left));
     }

@@ -74,7 +74,7 @@ async fn identify(
     let token = timeout(limit, token(wire, rate)).await.unwrap_or(Err(End::Unauthenticated))?;
     let claim = auth::claim(&gateway.access, &token, gateway.clock.now());
     let claim = timeout(limit, claim).await.unwrap_or(Err(NoKeys)).map_err(|NoKeys| End::NotReady)?;
-    let claim = claim.ok_or(End::Unauthenticated)?;
+    let claim = claim.map_err(|refusal| auth::refuse(gateway, refusal))?;
     // A token of ours: nobody has to make room for a stranger here.
     waiting.is_known();
     timeout(limit, auth::authenticate(gateway, member, claim)).await.unwrap_or(Err(End::NotReady))

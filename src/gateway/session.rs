@@ -12,7 +12,7 @@ use std::{
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::telemetry::metrics;
+use crate::{access::Refusal, telemetry::metrics};
 
 use super::{
     Gateway, Place,
@@ -220,10 +220,13 @@ impl Session {
             end = client.ended() => return Err(self.leave(end).await),
         };
         let Ok(claim) = claim else { return self.tell(Told::error("not_ready")).await };
-        let claim = claim.filter(|claim| self.identity.is(claim)).ok_or(End::Unauthenticated)?;
+        let claim =
+            claim.and_then(|claim| if self.identity.is(&claim) { Ok(claim) } else { Err(Refusal::OtherSession) });
+        let claim = claim.map_err(|refusal| auth::refuse(&gateway, refusal))?;
         if let (Claim::Session(session), Some(watch)) = (claim, self.member.watched()) {
             match auth::judge(&gateway, watch, session).await {
-                Ok(person) => self.identity = Identity::Person(person.ok_or(End::Unauthenticated)?),
+                Ok(Ok(person)) => self.identity = Identity::Person(person),
+                Ok(Err(unwelcome)) => return Err(auth::refuse(&gateway, unwelcome.into())),
                 Err(error) => {
                     tracing::warn!(error = %crate::db::Quiet(&error), "a token cannot be renewed: the database");
                     return self.tell(Told::error("not_ready")).await;

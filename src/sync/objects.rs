@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     db::{Db, is_data_error},
     domain::{Event, Outcome, Plan, Policy, State, event::Refreshed, plan},
+    inbox::admission::AdmissionLog,
     json::Object,
     wake::Signals,
 };
@@ -53,6 +54,7 @@ pub struct Applier {
     pub policy: Policy,
     pub clock: Clock,
     pub signals: Signals,
+    pub admissions: AdmissionLog,
 }
 
 /// What became of one object.
@@ -156,6 +158,7 @@ impl Applier {
         write::parked::park(&tx, &parked, origin.as_str(), now, now + self.policy.waiting_deadline).await?;
         let woken = write::inbox::wake(&tx, &planned.wake, now).await?;
         tx.commit().await?;
+        self.admissions.note(planned.outcomes.iter().map(|(_, outcome)| outcome));
         if !planned.outbox.is_empty() || !planned.alerts.is_empty() {
             self.signals.outbox.wake();
         }

@@ -16,6 +16,7 @@ use crate::{
     db::Db,
     domain::{Event, Policy},
     inbox::{
+        admission::AdmissionLog,
         claim::{Claimed, claim},
         retry::put_back,
     },
@@ -50,6 +51,7 @@ pub struct Worker {
     pub confirm: Option<Confirm>,
     /// Where Clerk is to be asked about clashes.
     pub refresh: Option<Refresher>,
+    pub admissions: AdmissionLog,
 }
 
 /// A batch under way: the name of its claim and its events.
@@ -195,6 +197,7 @@ impl Worker {
         if done.woken > 0 {
             self.signals.inbox.wake();
         }
+        self.admissions.note(done.outcomes.iter().map(|(_, outcome)| outcome));
         let now = clock.now();
         for (seq, outcome) in &done.outcomes {
             if let Some((event_type, received)) = known.get(seq) {

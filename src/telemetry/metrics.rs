@@ -30,6 +30,8 @@ pub const WS_DROPPED: &str = "clerk_sync_ws_dropped_total";
 pub const CLERK_REQUESTS: &str = "clerk_sync_clerk_requests_total";
 /// Differences that a reconciliation found: each a lost delivery.
 pub const DRIFT: &str = "clerk_sync_drift_total";
+/// Session tokens that were refused.
+pub const TOKEN_REFUSALS: &str = "clerk_sync_token_refusals_total";
 
 /// The types that get a label of their own.
 pub const KNOWN_TYPES: [&str; 15] = [
@@ -99,6 +101,32 @@ const WS_REASONS: [&str; 10] = [
 ];
 const ENDPOINTS: [&str; 5] = ["users", "organizations", "memberships", "instance", "jwks"];
 const STATUSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "failed"];
+/// Why session tokens are refused, as `access` has the reasons.
+pub const REFUSALS: [&str; 23] = [
+    "opaque",
+    "too_long",
+    "malformed",
+    "algorithm",
+    "critical_header",
+    "signature",
+    "unknown_key",
+    "token_class",
+    "issuer",
+    "authorized_party",
+    "no_authorized_party",
+    "expired",
+    "not_yet_valid",
+    "issued_in_future",
+    "subject",
+    "no_session",
+    "pending",
+    "actor",
+    "not_configured",
+    "session_ended",
+    "user_blocked",
+    "other_session",
+    "service_token",
+];
 const DRIFTS: [&str; 4] = ["missing", "stale", "extra", "conflicting"];
 
 /// Describes every metric that this process counts, and puts every series of it at zero.
@@ -112,6 +140,7 @@ pub fn register() {
     describe_counter!(WS_DROPPED, Unit::Count, "Websocket connections ended by this side, by reason.");
     describe_counter!(CLERK_REQUESTS, Unit::Count, "Requests to Clerk's API by endpoint and status.");
     describe_counter!(DRIFT, Unit::Count, "Differences that a reconciliation found, by kind.");
+    describe_counter!(TOKEN_REFUSALS, Unit::Count, "Session tokens refused at any door, by reason.");
     for event in KNOWN_TYPES.into_iter().chain(["other"]) {
         READ.into_iter().for_each(|outcome| zero(WEBHOOKS, [("event", event), ("outcome", outcome)]));
         OUTCOMES.into_iter().for_each(|outcome| zero(EVENTS, [("event", event), ("outcome", outcome)]));
@@ -125,6 +154,7 @@ pub fn register() {
     }
     WS_REASONS.into_iter().for_each(|reason| zero(WS_DROPPED, [("reason", reason)]));
     DRIFTS.into_iter().for_each(|kind| zero(DRIFT, [("kind", kind)]));
+    REFUSALS.into_iter().for_each(|reason| zero(TOKEN_REFUSALS, [("reason", reason)]));
     gauge!(WS_CONNECTIONS).set(0.0);
     // A histogram that was named is shown, with nothing in it.
     STAGES.into_iter().for_each(|stage| drop(histogram!(STAGE, "stage" => stage)));
@@ -184,4 +214,9 @@ pub fn clerk_request(endpoint: &'static str, status: &'static str) {
 /// A reconciliation found rows that were `missing`, `stale` or `extra`.
 pub fn drift(kind: &'static str, rows: u64) {
     counter!(DRIFT, "kind" => kind).increment(rows);
+}
+
+/// A session token was refused, for one of [`REFUSALS`].
+pub fn token_refused(reason: &'static str) {
+    counter!(TOKEN_REFUSALS, "reason" => reason).increment(1);
 }

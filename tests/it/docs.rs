@@ -103,6 +103,16 @@ fn every_state_is_explained() {
 }
 
 #[test]
+fn every_reason_for_refusing_a_token_is_explained() {
+    let text = debugging();
+    let section = text.split("## A session token is refused").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: String = section.lines().filter(|line| line.starts_with("| `")).collect();
+    for reason in clerk_sync::telemetry::metrics::REFUSALS {
+        assert!(rows.contains(&format!("`{reason}`")), "{reason}");
+    }
+}
+
+#[test]
 fn every_reason_is_explained() {
     let sources = sources(&["domain", "sync", "inbox", "clerk"]);
     let literals: Vec<_> = sources.iter().flat_map(|source| literals(source)).collect();

@@ -130,6 +130,7 @@ async fn objects_of_the_api_hold_whatever_users_write() {
             policy: app.policy.clone(),
             clock: app.clock.clone(),
             signals: app.signals.clone(),
+            admissions: Default::default(),
         };
         let (first, second): (Vec<_>, Vec<_>) = written()
             .iter()

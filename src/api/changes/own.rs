@@ -46,8 +46,11 @@ pub(super) async fn page(
     if changes.is_empty() && reading.is_present() && !wait.is_zero() {
         changes = reading.wait(deadline).await?;
         // Whatever came: they may have lost their place before the feed was followed.
-        let judged = person::judge(&state.db.read, person.session, state.clock.now()).await?;
-        judged.ok_or_else(Problem::unauthenticated)?;
+        let now = state.clock.now();
+        person::judge(&state.db.read, person.session, now).await?.map_err(|unwelcome| {
+            state.access.record(unwelcome.into(), now);
+            Problem::unauthenticated()
+        })?;
     }
     let cut = changes.len() > limit;
     changes.truncate(limit);

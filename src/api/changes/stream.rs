@@ -28,6 +28,7 @@ use tokio::{
 use crate::{
     access::{Caller, person},
     api::{ApiState, line::Peer, problem::Problem},
+    clerk::token::TokenError,
     db::Quiet,
     json::{Value, json, object_text},
 };
@@ -173,18 +174,22 @@ impl Stream {
         let Caller::Person(known) = &self.caller else { return Ok(true) };
         let begun = Instant::now();
         let judged = person::judge(&self.state.db.read, known.session.clone(), self.state.clock.now()).await?;
-        if let Some(person) = &judged {
+        if let Ok(person) = &judged {
             self.judged = begun;
             self.reading.judged(person.seen);
         }
-        Ok(judged.is_some())
+        Ok(judged.is_ok())
     }
 
     /// When the caller's token ends, if it does. One that lives on only by the leeway between clocks has ended.
     fn end(&self) -> Result<Option<Instant>, Problem> {
         let Caller::Person(person) = &self.caller else { return Ok(None) };
-        let left = (person.session.expires_at - self.state.clock.now()).to_std();
-        Ok(Instant::now().checked_add(left.map_err(|_| Problem::unauthenticated())?))
+        let now = self.state.clock.now();
+        let left = (person.session.expires_at - now).to_std().map_err(|_| {
+            self.state.access.record(TokenError::Expired.into(), now);
+            Problem::unauthenticated()
+        })?;
+        Ok(Instant::now().checked_add(left))
     }
 
     /// An error of the database ends it: the caller comes back, and is told of the state of things then.

@@ -66,6 +66,11 @@ impl KeySet {
         self.0.get(&kid.map(str::to_owned))
     }
 
+    /// Returns the names of the usable keys that have one.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter_map(Option::as_deref)
+    }
+
     /// How many keys of it are usable.
     pub fn len(&self) -> usize {
         self.0.len()

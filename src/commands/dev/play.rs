@@ -10,7 +10,10 @@ use super::super::{
     send::{Delivery, Sender},
     simulated::Simulated,
 };
-use crate::db::{Db, Stmt};
+use crate::{
+    db::{Db, Stmt},
+    inbox::admission::{Refused, Rule},
+};
 
 /// Outcomes of one family of types: how many of each, and the codes of their reasons.
 type Family = BTreeMap<String, (usize, BTreeMap<String, usize>)>;
@@ -93,12 +96,10 @@ pub(super) async fn summary(db: &Db) -> anyhow::Result<()> {
         line.push(format!("{} {table}", number(db, "select count(*) as n from ", table).await?));
     }
     println!("rows        {}", line.join(", "));
-    let refused = "select count(distinct subject) as n from inbox where state = 'rejected' and reason like ";
-    let refused = number(db, refused, "'entry.%'").await?;
-    if refused > 0 {
-        println!(
-            "refused     {refused} users by entry.require_email or entry.require_name (clerk-sync inbox list --state rejected)"
-        );
+    let refused = Refused::count(&db.read).await?;
+    for rule in Rule::ALL.into_iter().filter(|rule| refused.by(*rule) > 0) {
+        let (users, key, switch) = (refused.by(rule), rule.key(), rule.switch());
+        println!("refused     {users} by {key}, {}; {switch} lets them in", rule.refuses());
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// The names of the contract with their kinds.
-const NAMES: [(&str, &str, &str); 12] = [
+const NAMES: [(&str, &str, &str); 13] = [
     ("webhooks_total", "counter", "event,outcome"),
     ("events_total", "counter", "event,outcome"),
     ("stage_seconds", "histogram", "stage"),
@@ -28,6 +28,7 @@ const NAMES: [(&str, &str, &str); 12] = [
     ("ws_dropped_total", "counter", "reason"),
     ("clerk_requests_total", "counter", "endpoint,status"),
     ("drift_total", "counter", "kind"),
+    ("token_refusals_total", "counter", "reason"),
 ];
 
 /// The value of one series.

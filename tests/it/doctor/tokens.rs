@@ -20,6 +20,12 @@ async fn published_keys_are_asked_for() {
     let report = doctor(&url, &environment).await;
     assert_eq!((report.code, report.about(CHECK).0), (0, "ok"), "{:#?}", report.lines);
     assert_eq!(report.about(CHECK).1, "verified with 1 published key");
+    // A published key is named after its instance.
+    let instance = |id| [environment.as_slice(), &[("CLERK_SYNC__CLERK__INSTANCE_ID", id)]].concat();
+    let report = doctor(&url, &instance(KID)).await;
+    assert_eq!((report.code, report.about("issuer").0), (0, "ok"), "{:#?}", report.lines);
+    assert_eq!(report.about("token-sample").0, "ok");
+    doctor(&url, &instance("ins_other")).await.names("issuer", "CLERK_JWKS_URL");
     for way in
         [Way::Keys(Vec::new()), Way::Status(404, String::new()), Way::Body("<html>".into()), Way::Close, Way::Hang]
     {
@@ -43,7 +49,7 @@ async fn where_clerks_api_is_asked_for_them_its_key_is_at_fault_and_not_they() {
     let world = sqlite(&[]).await;
     let url = world.app.config.database.url.expose().to_owned();
     let clerk = clerk().await;
-    clerk.clerk.set_jwks(json!({"keys": [Issuer::ours().jwk(KID)]}));
+    clerk.clerk.set_jwks(json!({"keys": [Issuer::ours().jwk(clerk.clerk.instance_id())]}));
     let jwks = format!("{}/jwks", clerk.url);
     let published = [("CLERK_JWKS_URL", jwks.as_str()), ("CLERK_ISSUER", ISSUER)];
     let [key, api] = leading_to(&clerk);

@@ -40,7 +40,8 @@ pub(crate) fn claims(user: &str, session: &str, changes: Value) -> Value {
 
 /// The header of a session token of today, likewise.
 pub(crate) fn header(changes: Value) -> Value {
-    over(json!({"alg": "RS256", "cat": "cl_B7d4PD111AAA", "kid": KID, "typ": "JWT"}), changes)
+    // `oiat` is a number since 2026-05.
+    over(json!({"alg": "RS256", "cat": "cl_B7d4PD111AAA", "kid": KID, "oiat": now() - 30, "typ": "JWT"}), changes)
 }
 
 fn over(mut object: Value, changes: Value) -> Value {

@@ -21,6 +21,12 @@ fn rules() -> Rules {
     Rules::new(ISSUER, &["https://other.example".into(), PARTY.into()], false).unwrap()
 }
 
+/// The public key in the form of PKCS #1: what follows the header of the other form, 24 bytes.
+fn pkcs1(ours: &Issuer) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    pem(&STANDARD.encode(&ours.der()[24..])).replace("PUBLIC", "RSA PUBLIC")
+}
+
 fn key(ours: &Issuer) -> Key {
     Key::from_pem(&ours.pem()).unwrap()
 }
@@ -64,15 +70,20 @@ fn a_party_is_listed_or_any_and_may_be_required() {
     let (listed, other, none) = (token(json!(PARTY)), token(json!("https://b.example")), token(Value::Null));
     for (parties, required, expected) in [
         (vec![PARTY.to_owned()], false, [true, false, true]),
+        (vec![PARTY.to_uppercase()], false, [true, false, true]),
         (vec![PARTY.to_owned()], true, [true, false, false]),
         (vec![], false, [true, true, true]),
         (vec![], true, [true, true, false]),
     ] {
         let rules = Rules::new(ISSUER, &parties, required).unwrap();
         let verified = [&listed, &other, &none].map(|token| rules.verify(token, &key(ours), Clock::system().now()));
-        for refused in verified.iter().filter_map(|verified| verified.as_ref().err()) {
-            assert_eq!(*refused, TokenError::Party);
-        }
+        let errors = verified.each_ref().map(|verified| verified.as_ref().err().copied());
+        assert!(
+            matches!(errors, [None, None | Some(TokenError::Party), None | Some(TokenError::NoParty)]),
+            "{errors:?}"
+        );
+        let empty = rules.verify(&token(json!("")), &key(ours), Clock::system().now());
+        assert_eq!(empty.is_ok(), expected[2], "an empty party is none");
         assert_eq!(verified.map(|verified| verified.is_ok()), expected, "{parties:?}, required: {required}");
     }
 }
@@ -88,6 +99,13 @@ fn who_acts_as_somebody_is_named() {
     assert_eq!((session.clerk_id.as_str(), session.actor.as_deref()), ("user_ada", Some("user_support")));
     let session = verify(json!({"type": "agent", "sub": "agent_1", "act": {"sub": "user_before"}}));
     assert_eq!(session.actor.as_deref(), Some("agent_1"), "the one who acts now");
+    // Clerk copies what the caller of its API wrote.
+    for text in
+        ["support@example.com", "Ada Quill (support)", "支援", "7", "x y\u{a0}z", &"x".repeat(256), &"é".repeat(128)]
+    {
+        let session = verify(json!({"sub": text, "reason": "ticket 7", "n": 1e300, "nested": {"sub": 7}}));
+        assert_eq!(session.actor.as_deref(), Some(text));
+    }
 }
 
 #[test]
@@ -123,6 +141,15 @@ fn a_key_is_a_pem_however_its_lines_are_folded() {
         plain.replace('\n', "\\r\\n"),
         plain.replace('\n', " "),
         format!("\n  {plain}\n\n"),
+        format!("\"{}\"", plain.trim()),
+        format!("'{}'\n", plain.replace('\n', "\\n")),
+        plain.replace('\n', "\n\n"),
+        plain.replace('\n', ""),
+        plain.replace('\n', "\n    "),
+        format!("\u{feff}{plain}"),
+        plain.lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n"),
+        pkcs1(ours),
+        pkcs1(ours).replace('\n', "\\n"),
     ] {
         let parsed = Key::from_pem(&key).unwrap();
         assert!(rules().verify(&token, &parsed, Clock::system().now()).is_ok(), "{key:?}");
@@ -138,7 +165,9 @@ fn a_key_is_a_pem_however_its_lines_are_folded() {
         &pem(short),
         &pem(curve),
         &plain.replace("PUBLIC", "PRIVATE"),
-        &plain.replace("PUBLIC", "RSA PUBLIC"),
+        &plain.replace("PUBLIC KEY", "CERTIFICATE"),
+        &plain.replace("BEGIN PUBLIC", "BEGIN RSA PUBLIC"),
+        &plain.replace("BEGIN PUBLIC", "BEGIN PRIVATE"),
         &plain[..plain.len() / 2],
         &format!("{plain}{plain}"),
     ] {
@@ -193,7 +222,7 @@ async fn what_is_wrong_with_the_configuration_names_the_key_and_how_to_set_it() 
     let config = config::load(None, short.map(|(key, value)| (key.to_owned(), value)).into()).unwrap();
     let access = Access::new(&config.api, &config.clerk).unwrap();
     let token = Issuer::ours().session("user_ada", "sess_ada", json!({}));
-    assert!(access.session(&token, Clock::system().now()).await.unwrap().is_some());
+    assert!(access.session(&token, Clock::system().now()).await.unwrap().is_ok());
     let token = Issuer::ours().session("user_ada", "sess_ada", json!({"azp": "https://b.example"}));
-    assert_eq!(access.session(&token, Clock::system().now()).await, Ok(None));
+    assert_eq!(access.session(&token, Clock::system().now()).await, Ok(Err(TokenError::Party.into())));
 }

@@ -50,9 +50,9 @@ fn forged(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
         ("with the address of its key", others(json!({"jku": LURE})), E::Signature),
         ("with the address of its certificate", others(json!({"x5u": LURE})), E::Signature),
         ("with a certificate", others(json!({"x5c": ["MIIB"]})), E::Signature),
-        ("no algorithm, no signature", format!("{unprotected}."), E::Malformed),
-        ("no algorithm, in capitals", format!("{}.", message("NONE")), E::Malformed),
-        ("no algorithm, signed", sealed(&unprotected, &ours.sign(&unprotected, &RSA_PKCS1_SHA512)), E::Malformed),
+        ("no algorithm, no signature", format!("{unprotected}."), E::Algorithm),
+        ("no algorithm, in capitals", format!("{}.", message("NONE")), E::Algorithm),
+        ("no algorithm, signed", sealed(&unprotected, &ours.sign(&unprotected, &RSA_PKCS1_SHA512)), E::Algorithm),
         ("HS256 with the PEM as secret", hmac(ours.pem().as_bytes()), E::Algorithm),
         ("HS256 with the PEM's end cut off", hmac(ours.pem().trim().as_bytes()), E::Algorithm),
         ("HS256 with the DER as secret", hmac(&ours.der()), E::Algorithm),
@@ -81,7 +81,6 @@ fn of_others(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
         ("an issuer with a slash more", changed(json!({"iss": format!("{ISSUER}/")})), E::Issuer),
         ("another party", changed(json!({"azp": "https://evil.example"})), E::Party),
         ("a party that begins like ours", changed(json!({"azp": format!("{PARTY}.evil.example")})), E::Party),
-        ("an empty party", changed(json!({"azp": ""})), E::Party),
         ("a template's, without a session", changed(json!({"sid": null, "sts": null})), E::NoSession),
         ("an empty session", changed(json!({"sid": ""})), E::NoSession),
         ("a session with a NUL", changed(json!({"sid": "sess_\u{0}"})), E::NoSession),
@@ -94,8 +93,8 @@ fn of_others(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
         ("of no class that we know", headed(json!({"cat": ""})), E::Class),
         ("an OAuth access token", headed(json!({"typ": "at+jwt"})), E::Class),
         ("the same, written otherwise", headed(json!({"typ": "application/AT+JWT"})), E::Class),
-        ("with something we must understand", headed(json!({"crit": ["exp"]})), E::Class),
-        ("with nothing we must understand", headed(json!({"crit": []})), E::Class),
+        ("with something we must understand", headed(json!({"crit": ["exp"]})), E::Critical),
+        ("with nothing we must understand", headed(json!({"crit": []})), E::Critical),
         ("pending", changed(json!({"sts": "pending"})), E::Pending),
     ]
 }
@@ -103,6 +102,7 @@ fn of_others(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
 /// Signed by us, and not what a token is.
 fn malformed(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
     let good = ours.session("user_ada", "sess_ada", json!({}));
+    let about_ada = claims("user_ada", "sess_ada", json!({})).to_string();
     let changed = |changes: Value| ours.session("user_ada", "sess_ada", changes);
     let headed = |changes: Value| ours.token(&header(changes), &claims("user_ada", "sess_ada", json!({})));
     // What stands first and then again.
@@ -140,14 +140,38 @@ fn malformed(ours: &Issuer) -> Vec<(&'static str, String, TokenError)> {
         ("a session that is a number", changed(json!({"sid": 7})), E::Malformed),
         ("several parties", changed(json!({"azp": [PARTY]})), E::Malformed),
         ("a status that is a number", changed(json!({"sts": 1})), E::Malformed),
-        ("an actor that is a text", changed(json!({"act": "user_x"})), E::Malformed),
-        ("an actor without a name", changed(json!({"act": {"iss": "x"}})), E::Malformed),
-        ("an actor with a space", changed(json!({"act": {"sub": "user_a b"}})), E::Malformed),
+        ("an actor that is a text", changed(json!({"act": "user_x"})), E::Actor),
+        ("an actor that is false", changed(json!({"act": false})), E::Actor),
+        ("an actor that is a list", changed(json!({"act": ["user_x"]})), E::Actor),
+        ("an actor that is empty", changed(json!({"act": {}})), E::Actor),
+        ("an actor without a name", changed(json!({"act": {"iss": "x"}})), E::Actor),
+        ("an actor whose name is null", changed(json!({"act": {"sub": null, "iss": "x"}})), E::Actor),
+        ("an actor whose name is empty", changed(json!({"act": {"sub": ""}})), E::Actor),
+        ("an actor whose name is a number", changed(json!({"act": {"sub": 7}})), E::Actor),
+        ("an actor with a line break", changed(json!({"act": {"sub": "user_a\nb"}})), E::Actor),
+        ("an actor with a NUL", changed(json!({"act": {"sub": "user_\u{0}"}})), E::Actor),
+        ("an actor with a control character of Latin 1", changed(json!({"act": {"sub": "a\u{85}b"}})), E::Actor),
+        ("an actor of 257 bytes", changed(json!({"act": {"sub": "x".repeat(257)}})), E::Actor),
+        ("an actor of 129 letters, 258 bytes", changed(json!({"act": {"sub": "é".repeat(129)}})), E::Actor),
+        ("an actor with two names", twice(r#""act":{"sub":"user_a","sub":"user_b"}"#), E::Actor),
+        ("an actor with half an emoji", twice(r#""act":{"sub":"\ud83d"}"#), E::Actor),
+        ("two actors", twice(r#""act":{"sub":"user_a"},"act":{"sub":"user_b"}"#), E::Malformed),
         ("a key's name that is a number", headed(json!({"kid": 7})), E::Malformed),
         ("an algorithm that is a list", headed(json!({"alg": ["RS256"]})), E::Malformed),
         ("no algorithm named", headed(json!({"alg": null})), E::Malformed),
         ("claims that are none", ours.signed(&header(json!({})).to_string(), "[]"), E::Malformed),
         ("claims that are no JSON", ours.signed(&header(json!({})).to_string(), "claims"), E::Malformed),
+        ("a machine token", "mt_0123456789abcdef".into(), E::Opaque),
+        ("an API key", "ak_0123456789abcdef".into(), E::Opaque),
+        ("an OAuth access token that is no JWT", "oat_0123456789abcdef".into(), E::Opaque),
+        ("a machine-to-machine token", "m2m_0123456789abcdef".into(), E::Opaque),
+        ("a session token after such a prefix", format!("mt_{good}"), E::Opaque),
+        ("header as a list", ours.signed(&json!(["RS256", KID, "JWT", null]).to_string(), &about_ada), E::Malformed),
+        (
+            "claims as a list",
+            ours.signed(&header(json!({})).to_string(), &json!([ISSUER, "user_ada", now() + 60]).to_string()),
+            E::Malformed,
+        ),
         ("nothing", String::new(), E::Malformed),
         ("garbage", "garbage".into(), E::Malformed),
         ("dots", "...".into(), E::Malformed),
@@ -201,6 +225,31 @@ pub(super) fn right(ours: &Issuer) -> Vec<(&'static str, String)> {
         ("with addresses that lead to other keys", headed(json!({"jku": LURE, "x5u": LURE}))),
         ("with another key", headed(json!({"jwk": Issuer::new().jwk(KID)}))),
         ("what we do not read stands twice", twice_unread(ours)),
+        ("from before oiat", headed(json!({"oiat": null}))),
+        ("of the first version, from before classes", {
+            ours.token(&header(json!({"cat": null, "oiat": null})), &claims("user_ada", "sess_ada", json!({"v": null})))
+        }),
+        ("with oiat as a fraction", headed(json!({"oiat": 1778699272.25}))),
+        ("with m and members of tomorrow", headed(json!({"m": {"a": [1, null, {"b": {}}]}, "x": [], "y": true}))),
+        ("with header members that hold no value", raw(r#""x":null,"oiat":null"#, "")),
+        ("with numbers beyond any type", raw(r#""x":1e999999,"y":123456789012345678901234567890"#, r#""n":-1e999999"#)),
+        ("with a header member that stands twice", raw(r#""oiat":1,"m":{"a":1,"a":2},"m":"text""#, "")),
+        ("with half an emoji in what we do not read", raw(r#""m":"\ud83d""#, r#""meta":{"\ud83d":"\ud83d"}"#)),
+        (
+            "with claims of tomorrow",
+            changed(json!({"pla": 7, "fea": [], "o": "text", "org_id": {}, "x": {"y": [null]}})),
+        ),
+        ("with an organization of both versions", {
+            changed(json!({"o": {"id": "org_1"}, "org_id": "org_1", "org_role": null, "org_permissions": "text"}))
+        }),
+        ("with times in fractions", {
+            changed(json!({"iat": now() as f64 - 0.5, "nbf": now() as f64 - 10.25, "exp": now() as f64 + 60.75}))
+        }),
+        ("with an empty party", changed(json!({"azp": ""}))),
+        ("with a blank party", changed(json!({"azp": " "}))),
+        ("with a party in capitals", changed(json!({"azp": PARTY.to_uppercase()}))),
+        ("with a status of tomorrow", changed(json!({"sts": "busy"}))),
+        ("active", changed(json!({"sts": "active"}))),
     ]
 }
 
@@ -208,6 +257,16 @@ pub(super) fn right(ours: &Issuer) -> Vec<(&'static str, String)> {
 fn with_null(claim: &str) -> String {
     let claims = claims("user_ada", "sess_ada", json!({})).to_string();
     format!("{{\"{claim}\":null,{}", &claims[1..])
+}
+
+/// A right token with these members before those of its header and of its claims.
+fn raw(members: &str, more: &str) -> String {
+    let with = |object: Value, members: &str| match members {
+        "" => object.to_string(),
+        members => format!("{{{members},{}", &object.to_string()[1..]),
+    };
+    let header = header(json!({"oiat": null}));
+    Issuer::ours().signed(&with(header, members), &with(claims("user_ada", "sess_ada", json!({})), more))
 }
 
 fn twice_unread(ours: &Issuer) -> String {
