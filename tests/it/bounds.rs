@@ -48,6 +48,7 @@ fn bounds() -> BTreeMap<&'static str, Option<i64>> {
         ("federated_identities.connection", key),
         ("federated_identities.provider_subject_id", key),
         ("roles.name", id),
+        ("user_roles.source", None),
         ("organizations.clerk_id", id),
         ("organizations.slug", key),
         ("organization_memberships.clerk_id", id),
