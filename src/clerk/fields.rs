@@ -38,6 +38,12 @@ impl<'a> Fields<'a> {
         self.take(name, Value::as_bool).unwrap_or_default()
     }
 
+    /// A flag that takes access away: what is neither a boolean nor null counts as true.
+    pub fn access_flag(&mut self, name: &'static str) -> bool {
+        let there = self.members.get(name).is_some_and(|value| !value.is_null());
+        there && self.take(name, Value::as_bool).unwrap_or(true)
+    }
+
     /// A time in milliseconds or, with ten digits, seconds.
     pub fn time(&mut self, name: &'static str) -> Option<Time> {
         self.take(name, millis)

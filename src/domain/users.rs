@@ -255,7 +255,11 @@ fn notes(fold: &mut Fold<'_>, snapshot: &Snapshot) -> Option<String> {
     if snapshot.emptied.is_empty() {
         return None;
     }
-    let fields = snapshot.emptied.join(", ");
+    let word = |field: &&'static str| match *field {
+        "banned" | "deprovisioned" => format!("{field} (counts as true)"),
+        other => other.to_owned(),
+    };
+    let fields = snapshot.emptied.iter().map(word).collect::<Vec<_>>().join(", ");
     let text = format!("{id}: fields left empty because they are not valid: {fields}");
     fold.plan.alerts.push(Alert { kind: "field.invalid", level: "warning", subject: id.clone(), text });
     Some(format!("field.invalid: left empty: {fields}"))
