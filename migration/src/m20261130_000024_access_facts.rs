@@ -30,7 +30,8 @@ pub(crate) const STEP: Step = Step {
                 join organizations o on o.id = m.organization_id join users u on u.id = m.user_id
                 where u.clerk_id is not null group by m.clerk_id
             on conflict (kind, key) do nothing",
-        "update inbox set state = 'pending', outcome = null, awaits = null, awaits_too = null, finished_at = null
+        "update inbox set state = 'pending', outcome = null, awaits = null, awaits_too = null, finished_at = null,
+            available_at = received_at
             where state in ('conflict', 'held') and event_type in ('user.created', 'user.updated')
                 and body is not null",
     ],

@@ -39,8 +39,8 @@ impl<'a> Fields<'a> {
         self.take(name, Value::as_bool).unwrap_or_default()
     }
 
-    /// A truth that bars a user: what is there and is neither a boolean nor null counts as true, to be on the safe side.
-    pub fn bar(&mut self, name: &'static str) -> bool {
+    /// A flag that takes access away: what is there and is neither a boolean nor null counts as true.
+    pub fn access_flag(&mut self, name: &'static str) -> bool {
         self.take(name, Value::as_bool).unwrap_or_else(|| self.wrong.contains(&name))
     }
 

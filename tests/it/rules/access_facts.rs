@@ -69,13 +69,14 @@ async fn the_newest_version_decides_also_where_it_is_in_conflict() {
         // An older one changes nothing, nor does a replay.
         let older = with(user("ben", 1), "deprovisioned", json!(true));
         assert_eq!(deliver(&world, "msg_old", &older).await, "skipped");
-        execute(&world, "update inbox set state = 'pending' where svix_id = 'msg_ben'").await;
+        execute(&world, "update inbox set state = 'pending', available_at = received_at where svix_id = 'msg_ben'")
+            .await;
         world.drain().await;
         assert_eq!(status(&world, "ben").await, "banned", "{}", world.name);
         // A newer one lifts it, in conflict or not.
         assert_eq!(deliver(&world, "msg_3", &clashing(3)).await, "conflict");
         assert_eq!((status(&world, "ben").await, facts(&world, "ben").await), ("active".into(), "- -".into()));
-        execute(&world, "update inbox set state = 'pending' where svix_id = 'msg_2'").await;
+        execute(&world, "update inbox set state = 'pending', available_at = received_at where svix_id = 'msg_2'").await;
         world.drain().await;
         assert_eq!(status(&world, "ben").await, "active", "{}: an old ban does not come back", world.name);
         let both = with(with(clashing(4), "banned", json!(true)), "deprovisioned", json!(true));
@@ -145,6 +146,24 @@ async fn objects_of_the_api_take_the_same_way_and_leave_no_drift() {
         let lifted = object(&clashing(6));
         applier.apply(vec![stored(Kind::User, &lifted)], Origin::Ensure, false).await.unwrap();
         assert_eq!(status(&world, "ben").await, "active", "{}", world.name);
+    }
+}
+
+#[tokio::test]
+async fn a_flag_that_is_no_boolean_counts_as_true() {
+    for world in worlds(&[]).await {
+        for (n, value) in [json!("false"), json!(0), json!({}), json!([])].into_iter().enumerate() {
+            let at = 10 * (n as u64 + 1);
+            assert_eq!(
+                deliver(&world, &format!("msg_{n}a"), &with(user("ada", at), "banned", value.clone())).await,
+                "done"
+            );
+            assert_eq!(status(&world, "ada").await, "banned", "{}: {value}", world.name);
+            let reason = world.inbox(&format!("msg_{n}a")).await.reason;
+            assert_eq!(reason.as_deref(), Some("field.invalid: taken as true: banned"), "{value}");
+            deliver(&world, &format!("msg_{n}b"), &with(user("ada", at + 1), "banned", Value::Null)).await;
+            assert_eq!(status(&world, "ada").await, "active", "{}", world.name);
+        }
     }
 }
 
