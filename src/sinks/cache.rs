@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    backends::cache::{Cache, Entry as CacheEntry},
+    backends::cache::{Cache, Entry as CacheEntry, user_key},
     db::Db,
     domain::{Account, view},
     outbox::{
@@ -39,7 +39,7 @@ impl Sink for CacheSink {
 
 /// The keys under which a person is read.
 pub fn keys(account: &Account) -> [String; 2] {
-    [format!("user:{}", account.id), format!("user:{}", account.clerk_id)]
+    [user_key(&account.id), user_key(&account.clerk_id)]
 }
 
 fn cached(account: &Account) -> Vec<CacheEntry> {
