@@ -12,6 +12,7 @@ use crate::{db::Stmt, domain::view, sync::load::organization};
 use super::{
     ApiState,
     auth::{Known, Reader},
+    freshness::MIN_REV,
     page,
     params::{Params, Segment},
     problem::Problem,
@@ -61,13 +62,14 @@ fn shown(row: entity::organizations::Model) -> Value {
 
 /// In the order of our ids, which is the order of arrival.
 async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<Json<Value>, Problem> {
-    let params = params.only(&["clerk_id", "limit", "cursor"])?;
+    let params = params.only(&["clerk_id", "limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let clerk_id = params.text("clerk_id");
     if clerk_id == Some("") {
         return Err(Problem::invalid("clerk_id must not be empty."));
     }
+    state.reach_min_rev(&params).await?;
     let db = &state.db.read;
     let mut select = Stmt::new(db, "select * from organizations where status = 'active' and id > ").val(after);
     if let Some(clerk_id) = clerk_id {
@@ -85,8 +87,11 @@ async fn show(
     Known(caller): Known,
     Segment(segment): Segment,
     headers: HeaderMap,
+    params: Params,
 ) -> Result<Response, Problem> {
+    let params = params.only(&[MIN_REV])?;
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, row.id.0).await?;
@@ -110,10 +115,11 @@ async fn members(
     Segment(segment): Segment,
     params: Params,
 ) -> Result<Json<Value>, Problem> {
-    let params = params.only(&["limit", "cursor"])?;
+    let params = params.only(&["limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("members", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let organization = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, organization.id.0).await?;
@@ -146,10 +152,11 @@ async fn of_user(
     Segment(segment): Segment,
     params: Params,
 ) -> Result<Json<Value>, Problem> {
-    let params = params.only(&["limit", "cursor"])?;
+    let params = params.only(&["limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("user.organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let find = Stmt::new(&tx, "select id from users where status <> 'deleted' and ");
     let found = match &key {
