@@ -2,7 +2,7 @@
 //!
 //! - [`auth`], [`params`], [`page`]: who asks, for what, and lists a page at a time
 //! - [`hygiene`]: what holds for every request, [`line`]: for every connection; [`cors`](mod@cors): what pages of other origins may read
-//! - [`reads`]: the one place that reads people
+//! - [`reads`]: the one place that reads people; [`freshness`]: how new an answer has to be
 //! - [`sight`]: the one place that says whom a caller may see; [`tag`]: what they have seen already
 
 pub mod admin;
@@ -11,6 +11,7 @@ mod body;
 pub mod changes;
 mod cors;
 mod ensure;
+mod freshness;
 pub mod health;
 mod hygiene;
 pub mod line;

@@ -200,7 +200,8 @@ impl App {
         // The writer outlives the listener: what was taken is stored before the process ends.
         let stored = CancellationToken::new();
         tasks.spawn(writer.run(stored.clone()));
-        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone()).await?;
+        let watermarks = self.sinks.cache.cache.watermarks().clone();
+        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone(), watermarks).await?;
         let state = api::Parts {
             db: self.db.clone(),
             clock: self.clock.clone(),

@@ -166,6 +166,8 @@ async fn page(
         let (entries, next) = read(state, caller, &point, limit).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !entries.is_empty() || left.is_zero() || state.shutdown.is_cancelled() {
+            // The page was read from the database: the tail may not have come as far.
+            state.tail.see(next).await;
             let fields = &state.config.gateway.list_fields;
             return Ok(answer(state, entries.iter().map(|entry| entry.frame(&entry.topic, fields)), next));
         }
@@ -184,7 +186,15 @@ fn answer(state: &ApiState, frames: impl Iterator<Item = Object>, next: i64) -> 
 async fn read(state: &ApiState, caller: &Caller, point: &Point, limit: usize) -> Result<(Vec<Entry>, i64), Problem> {
     let tx = state.db.begin_read().await?;
     let bounds = feed::bounds(&tx).await?;
-    let after = point.begin(state, bounds, Start::Oldest)?;
+    let after = match point.begin(state, bounds, Start::Oldest) {
+        Ok(after) => after,
+        Err(refused) => {
+            // It says to load everything and go on from the head: what is loaded then must not be older.
+            drop(tx);
+            state.tail.see(bounds.1).await;
+            return Err(refused);
+        }
+    };
     let topics = sight::topics(caller);
     let entries = feed::read_topics(&tx, after, topics, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
     tx.commit().await?;

@@ -12,6 +12,7 @@ use axum::{
 
 use crate::{
     access::Caller,
+    outbox::feed,
     reconcile::ensure::{EnsureError, Ensured},
     sync::confirm::is_plain,
 };
@@ -51,6 +52,9 @@ async fn ensure(
         Ensured::Refused(why) => return Err(Problem::condition(why)),
         Ensured::Unanswered(why) => return Err(Problem::not_ready(why)),
     }
+    // What brought the row in may not have reached the cache: an absence or an older row may stand there.
+    let (_, head) = feed::bounds(&state.db.read).await?;
+    state.tail.see(head).await;
     let (_, body) = state.user_json(&Key::Clerk(clerk_id)).await?.ok_or_else(Problem::missing)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
 }

@@ -17,6 +17,7 @@ use super::{
     ApiState,
     auth::{Known, Reader},
     body::JsonBody,
+    freshness::MIN_REV,
     page,
     params::{Params, Segment},
     problem::Problem,
@@ -66,13 +67,14 @@ fn shown(row: entity::organizations::Model) -> Object {
 
 /// In the order of our ids, which is the order of arrival.
 async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<JsonBody, Problem> {
-    let params = params.only(&["clerk_id", "limit", "cursor"])?;
+    let params = params.only(&["clerk_id", "limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let clerk_id = params.text("clerk_id");
     if clerk_id == Some("") {
         return Err(Problem::invalid("clerk_id must not be empty."));
     }
+    state.reach_min_rev(&params).await?;
     let db = &state.db.read;
     let mut select = Stmt::new(db, "select * from organizations where status = 'active' and id > ").val(after);
     if let Some(clerk_id) = clerk_id {
@@ -90,8 +92,11 @@ async fn show(
     Known(caller): Known,
     Segment(segment): Segment,
     headers: HeaderMap,
+    params: Params,
 ) -> Result<Response, Problem> {
+    let params = params.only(&[MIN_REV])?;
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, row.id.0).await?;
@@ -115,10 +120,11 @@ async fn members(
     Segment(segment): Segment,
     params: Params,
 ) -> Result<JsonBody, Problem> {
-    let params = params.only(&["limit", "cursor"])?;
+    let params = params.only(&["limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("members", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let key = OrganizationKey::parse(&segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let organization = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, organization.id.0).await?;
@@ -151,10 +157,11 @@ async fn of_user(
     Segment(segment): Segment,
     params: Params,
 ) -> Result<JsonBody, Problem> {
-    let params = params.only(&["limit", "cursor"])?;
+    let params = params.only(&["limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("user.organizations", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let find = Stmt::new(&tx, "select id from users where status <> 'deleted' and ");
     let found = match &key {

@@ -80,6 +80,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(5)
     }
 
+    /// 503: the change feed does not reach the request's `min_rev` yet.
+    pub fn stale() -> Self {
+        let detail = "The change feed here does not reach min_rev yet. If it is of another epoch, it never will.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stale", detail).retry_after(1)
+    }
+
     /// 500: our own fault, and trying again will not help.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here; the log says more.")

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use crate::{
-    backends::cache::{Json, Loaded},
+    backends::cache::{Json, Loaded, user_key},
     domain::view,
     json::Value,
     sync::load,
@@ -40,15 +40,15 @@ impl Key {
     /// The key under which the cache has this person.
     fn in_cache(&self) -> String {
         match self {
-            Self::Id(id) => format!("user:{id}"),
-            Self::Clerk(id) => format!("user:{id}"),
+            Self::Id(id) => user_key(id),
+            Self::Clerk(id) => user_key(id),
         }
     }
 }
 
 impl ApiState {
     /// A live person's `rev` and object, from the cache or else from the database; `None` for one who is deleted or was
-    /// never here.
+    /// never here. Never older than what this process has delivered of the change feed about them.
     ///
     /// # Errors
     /// What the database says.

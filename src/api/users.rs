@@ -12,6 +12,7 @@ use super::{
     ApiState,
     auth::{Known, Reader},
     body::JsonBody,
+    freshness::MIN_REV,
     page,
     params::{Params, Segment},
     problem::Problem,
@@ -27,7 +28,7 @@ pub(super) fn routes() -> Router<ApiState> {
 /// In the order of our ids, which is the order of arrival. `email` finds whoever has it verified, and nobody else: an
 /// address that somebody merely claims identifies no one.
 async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Result<JsonBody, Problem> {
-    let params = params.only(&["email", "clerk_id", "limit", "cursor"])?;
+    let params = params.only(&["email", "clerk_id", "limit", "cursor", MIN_REV])?;
     let limit = params.limit(200, 50)?;
     let after = params.cursor("users", |key| Uuid::try_parse(key).ok())?.unwrap_or_default();
     let email = params.address("email").map(|address| emails::normalise(&address));
@@ -36,6 +37,7 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
         // Whoever looks somebody up by nothing must not be handed everybody.
         return Err(Problem::invalid("email and clerk_id must not be empty."));
     }
+    state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
     let mut select = Stmt::new(&tx, "select u.id from users u");
     if let Some(email) = email {
@@ -61,7 +63,9 @@ async fn show(
     Known(caller): Known,
     Segment(segment): Segment,
     headers: HeaderMap,
+    params: Params,
 ) -> Result<Response, Problem> {
+    state.reach_min_rev(&params.only(&[MIN_REV])?).await?;
     if let Some(key) = sight::whole(&caller, &segment) {
         let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
         return Ok(Tag::whole(rev).answer(&headers, body.to_string()));

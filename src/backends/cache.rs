@@ -10,6 +10,11 @@
 //!   after a row that was offered and answered by somebody who was not told of the refusal.
 //! - Everything else goes by rev. At the same rev a deletion wins.
 //!
+//! And **nothing is answered that is older than what this process has seen of the change feed** ([`Watermarks`]). Beside
+//! its rev an entry has the seq as of which it is known to be current; where that is below the key's watermark, the entry
+//! counts as a miss until somebody has loaded it again. So an entry of an unchanged row is loaded once, and is current
+//! from then on. A row lives for a minute at most, because quiet fields change without a row in the feed.
+//!
 //! The contract for readers: **offer, then answer; whose offer is refused, asks again.** An answer after a hit, or after
 //! an offer that was taken, is never older than one already given. [`Cache::read_through`] does all that.
 //!
@@ -21,17 +26,25 @@ mod local;
 mod probe;
 mod redis;
 mod through;
+mod watermarks;
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
-use crate::{clock::Clock, config};
+use crate::{
+    clock::{Clock, Time},
+    config,
+};
 
-pub use self::{local::Local, probe::Server, redis::Redis, through::Loaded};
+pub use self::{local::Local, probe::Server, redis::Redis, through::Loaded, watermarks::Watermarks};
 
 /// How long a reader may take from its miss to its offer.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a row is served after it was read from the database, whatever `cache.ttl` says. Quiet fields
+/// (`last_sign_in_at`) may be 60 s old; the rest is for the time that a sink's write takes.
+const ROW_MAX: Duration = Duration::from_secs(55);
 
 /// How long a deletion keeps older rows out.
 const MARKER: Duration = Duration::from_secs(300);
@@ -84,13 +97,49 @@ pub enum Lookup {
     },
     /// Nothing. Load the row, offer it with [`Cache::fill`], then answer it, or ask again if it was refused.
     Miss(Lease),
+    /// A row that may be older than what this process has seen of the feed. As a [`Lookup::Miss`] for readers.
+    Stale(Lease),
 }
 
-/// The right to offer a row after a miss. Readers that miss together have the same.
-#[derive(Debug, PartialEq, Eq)]
+/// The right to offer a row after a miss. Readers that miss together have the same token; of a stale entry there is none,
+/// and the offer goes by rev.
+#[derive(Debug)]
 pub struct Lease {
     key: String,
     token: Uuid,
+    /// When it was given. What is offered for it was read from the database later.
+    since: Time,
+    /// What is offered for it is current as of this seq.
+    as_of: i64,
+}
+
+impl PartialEq for Lease {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.token == other.token
+    }
+}
+
+impl Eq for Lease {}
+
+impl Lease {
+    fn new(key: &str, token: Uuid, clock: &Clock, watermarks: &Watermarks) -> Self {
+        Self { key: key.to_owned(), token, since: clock.now(), as_of: watermarks.horizon(key) }
+    }
+
+    /// How much longer a row that was read since then may be served, of `ttl`.
+    fn left(&self, ttl: Duration, now: Time) -> Duration {
+        ttl.saturating_sub((now - self.since).to_std().unwrap_or_default())
+    }
+}
+
+/// How long a row is served.
+fn row_life(config: &config::Cache) -> Duration {
+    config.ttl.min(ROW_MAX)
+}
+
+/// The key under which a user stands, by our id or Clerk's.
+pub fn user_key(id: &impl fmt::Display) -> String {
+    format!("user:{id}")
 }
 
 /// What a sink writes under a key.
@@ -114,6 +163,14 @@ impl Cache {
             return Ok(Self::Local(Local::new(cache, clock)));
         }
         Redis::new(cache, redis, clock).map(Self::Redis)
+    }
+
+    /// The marks below which entries of this process's cache are stale. Its tail raises them.
+    pub fn watermarks(&self) -> &Watermarks {
+        match self {
+            Self::Local(local) => &local.watermarks,
+            Self::Redis(redis) => redis.watermarks(),
+        }
     }
 
     /// What stands under `key`. A miss leaves a lease there, or gets that of a reader who missed before.

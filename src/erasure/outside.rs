@@ -21,7 +21,7 @@ pub(super) async fn cache(sinks: &Sinks, people: &[Departed], erase: bool) -> Re
     let keys: Vec<(String, i64)> = keys.collect();
     let mut held = 0;
     for (key, _) in &keys {
-        held += u64::from(matches!(cache.get(key).await?, Lookup::Hit { .. }));
+        held += u64::from(matches!(cache.get(key).await?, Lookup::Hit { .. } | Lookup::Stale(_)));
     }
     if erase && held > 0 {
         let gone: Vec<Entry> = keys.into_iter().map(|(key, rev)| Entry { key, rev, json: None }).collect();

@@ -5,17 +5,27 @@
 //! by more than the buffer reads the rows it missed from the database, so it delays no other and nothing grows.
 //! Errors of the database are waited out; a row is never passed over but where it was trimmed before it was read (a
 //! process that stood still for longer than `retention.outbox`), and then the follower is told ([`Next::Lost`]).
+//!
+//! Read your event (P12): each row is noted in the cache's [`Watermarks`] before any follower gets it. Readers that take
+//! rows from the database themselves first let the tail come as far ([`Tail::see`]).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 use tokio::sync::{
+    Notify,
     broadcast::{self, error::RecvError},
     watch,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{config, db::Db, inbox::retry::backoff, wake::Signals};
+use crate::{
+    backends::cache::{Watermarks, user_key},
+    config,
+    db::Db,
+    inbox::retry::backoff,
+    wake::Signals,
+};
 
 use super::feed::{self, Entry};
 
@@ -37,7 +47,13 @@ pub struct Tail {
     config: config::Tail,
     head: watch::Sender<i64>,
     ring: broadcast::Sender<Next>,
+    watermarks: Watermarks,
+    /// Wakes the reader at once.
+    nudge: Arc<Notify>,
 }
+
+/// How long a reader of the feed waits for the tail to come as far.
+const SEE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Reads the change feed from the head at which it was made.
 #[derive(Debug)]
@@ -46,6 +62,7 @@ pub struct Follower {
     db: Db,
     config: config::Tail,
     ring: broadcast::Receiver<Next>,
+    watermarks: Watermarks,
     /// The last row that was handed out.
     at: i64,
     /// Rows that the ring no longer had, already read again.
@@ -55,14 +72,35 @@ pub struct Follower {
 }
 
 impl Tail {
-    /// A tail that stands at the present head; it moves once [`Tail::run`] does.
+    /// A tail that stands at the present head; it moves once [`Tail::run`] does. What it reads it notes in `watermarks`.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn new(db: Db, signals: Signals, config: config::Tail) -> Result<Self, DbErr> {
+    pub async fn new(db: Db, signals: Signals, config: config::Tail, watermarks: Watermarks) -> Result<Self, DbErr> {
         let (_, head) = feed::bounds(&db.read).await?;
+        // A shared cache may hold what is older than this process.
+        watermarks.raise(head);
         let ring = broadcast::Sender::new(config.buffer.max(1));
-        Ok(Self { db, signals, config, head: watch::Sender::new(head), ring })
+        Ok(Self { db, signals, config, head: watch::Sender::new(head), ring, watermarks, nudge: Arc::default() })
+    }
+
+    /// Waits until this process has read the feed up to `seq`, which wakes its reader. Returns whether it has in time.
+    pub async fn reach(&self, seq: i64, within: Duration) -> bool {
+        let mut head = self.head.subscribe();
+        if *head.borrow() >= seq {
+            return true;
+        }
+        self.nudge.notify_one();
+        tokio::time::timeout(within, head.wait_for(|head| *head >= seq)).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Lets no reader in this process get cached objects that are older than `seq`, for a caller who is about to be told
+    /// of rows up to there that the tail may not have read. If the tail does not come as far soon, all older entries
+    /// count as stale.
+    pub async fn see(&self, seq: i64) {
+        if !self.reach(seq, SEE_TIMEOUT).await {
+            self.watermarks.raise(seq);
+        }
     }
 
     /// How far this process has read: every row up to here is or was on its way to the followers.
@@ -76,8 +114,8 @@ impl Tail {
         // be above `at` and nowhere.
         let ring = self.ring.subscribe();
         let at = *self.head.borrow();
-        let (db, config) = (self.db.clone(), self.config.clone());
-        Follower { name, db, config, ring, at, missed: VecDeque::new(), behind: false }
+        let (db, config, watermarks) = (self.db.clone(), self.config.clone(), self.watermarks.clone());
+        Follower { name, db, config, ring, watermarks, at, missed: VecDeque::new(), behind: false }
     }
 
     /// Reads until shutdown.
@@ -106,6 +144,7 @@ impl Tail {
             };
             tokio::select! {
                 () = waiter.wait(rest) => {}
+                () = self.nudge.notified() => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -120,6 +159,8 @@ impl Tail {
             tracing::warn!(from = head + 1, upto, "changes were trimmed before this process had read them");
         }
         for next in following(page, lost) {
+            next.note(&self.watermarks);
+            self.watermarks.advance(next.seq());
             // Before it is sent, see `follow`.
             self.head.send_replace(next.seq());
             // Nobody follows: nobody misses it.
@@ -168,7 +209,8 @@ impl Follower {
             match feed::follow(&self.db.read, self.at, self.config.batch).await {
                 Ok((page, lost)) => {
                     self.behind = page.len() >= self.config.batch as usize;
-                    self.missed.extend(following(page, lost));
+                    // It may reach further than the tail.
+                    self.missed.extend(following(page, lost).inspect(|next| next.note(&self.watermarks)));
                     return;
                 }
                 Err(error) => {
@@ -188,6 +230,20 @@ impl Next {
         match self {
             Self::Row(entry) => entry.seq,
             Self::Lost(upto) => *upto,
+        }
+    }
+
+    /// Notes which cached objects it makes stale: a user's, by either id. Only rows of `users` change those.
+    fn note(&self, watermarks: &Watermarks) {
+        match self {
+            Self::Lost(upto) => watermarks.raise(*upto),
+            Self::Row(entry) if entry.topic == "users" => {
+                watermarks.note(&user_key(&entry.subject), entry.seq);
+                let routed = entry.routing.as_array().into_iter().flatten().filter_map(|topic| topic.as_str());
+                // A user's topic is the key of their object.
+                routed.filter(|topic| topic.starts_with("user:")).for_each(|key| watermarks.note(key, entry.seq));
+            }
+            Self::Row(_) => {}
         }
     }
 }

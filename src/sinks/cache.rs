@@ -1,7 +1,7 @@
 //! The cache: everybody who changed is written under both their ids, or marked as gone.
 
 use crate::{
-    backends::cache::{Cache, Entry as CacheEntry},
+    backends::cache::{Cache, Entry as CacheEntry, user_key},
     db::Db,
     domain::{Account, view},
     json::object_text,
@@ -38,7 +38,7 @@ impl Sink for CacheSink {
 
 /// The keys under which a person is read.
 pub fn keys(account: &Account) -> [String; 2] {
-    [format!("user:{}", account.id), format!("user:{}", account.clerk_id)]
+    [user_key(&account.id), user_key(&account.clerk_id)]
 }
 
 fn cached(account: &Account) -> Vec<CacheEntry> {

@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod changes;
 mod cors;
+mod freshness;
 mod metrics;
 mod organizations;
 mod search;

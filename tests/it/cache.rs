@@ -5,6 +5,7 @@ mod contract;
 mod histories;
 pub(crate) mod proxy;
 mod races;
+mod seen;
 mod through;
 
 use std::{
@@ -133,6 +134,9 @@ over_both! {
         a_write_and_its_eviction_overtake_a_paused_reader, an_early_reader_with_a_newer_row_is_not_hidden,
         a_late_write_does_not_hide_what_an_early_reader_answered, an_absence_is_not_hidden_by_an_earlier_load,
         concurrent_writes_leave_the_highest_rev;
+    seen: what_is_older_than_was_seen_is_loaded_again, an_unchanged_row_is_loaded_once,
+        the_end_of_a_deletion_is_seen, a_write_of_the_same_row_forgets_nothing, a_stale_row_is_never_answered_twice,
+        an_absence_found_before_the_row_was_seen_is_not_shared, a_load_from_before_is_replaced_by_one_for_all;
     through: what_stands_there_is_answered_without_a_load, what_was_loaded_is_offered_and_answered,
         a_refused_reader_asks_again, a_reader_refused_every_time_answers_what_it_loads_last,
         a_failed_load_is_its_readers_only, nobody_is_told_what_was_refused, a_reader_that_goes_away_takes_nobody_along,

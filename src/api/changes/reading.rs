@@ -51,6 +51,8 @@ impl Reading {
         // First: what is committed after the look at the feed comes with it.
         let follower = state.tail.follow("changes");
         let bounds = feed::bounds(&state.db.read).await?;
+        // What the caller is told of the past, and where the present begins, was read from the database.
+        state.tail.see(bounds.1).await;
         let at = point.begin(state, bounds, start)?;
         let past = bounds.1.max(follower.at());
         Ok(Self { state: state.clone(), sight, follower, at, past })

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use moka::{Entry as Found, Expiry, ops::compute::Op, policy::EvictionPolicy, sync};
 use uuid::Uuid;
 
-use super::{Entry, Json, LEASE, Lease, Lookup, MARKER, through::Flights};
+use super::{Entry, Json, LEASE, Lease, Lookup, MARKER, Watermarks, row_life, through::Flights};
 use crate::{
     clock::{Clock, Time},
     config,
@@ -22,6 +22,7 @@ pub struct Local {
     ttl: Duration,
     clock: Clock,
     pub(super) flights: Flights,
+    pub(super) watermarks: Watermarks,
 }
 
 #[derive(Clone)]
@@ -33,12 +34,15 @@ struct Slot {
 
 #[derive(Clone)]
 enum Held {
+    /// `as_of`: the seq as of which it is known to be current; not below `rev`.
     Row {
         rev: i64,
+        as_of: i64,
         json: Json,
     },
     Gone {
         rev: i64,
+        as_of: i64,
     },
     /// `floor`: the highest rev that was offered and is not stored.
     Lease {
@@ -55,13 +59,14 @@ impl Local {
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Lifetime)
             .build();
-        Self { slots, ttl: config.ttl, clock, flights: Flights::default() }
+        let (flights, watermarks) = (Flights::default(), Watermarks::default());
+        Self { slots, ttl: row_life(config), clock, flights, watermarks }
     }
 
     pub(super) fn get(&self, key: &str) -> Lookup {
         let now = self.clock.now();
         if let Some(held) = self.slots.get(key).and_then(|slot| slot.live(now)) {
-            return held.answer(key);
+            return self.answer(key, held);
         }
         let lease = Held::Lease { token: self.clock.new_id(), floor: 0 };
         let slot = self.slots.entry_by_ref(key).and_compute_with(|found| match held(found, now) {
@@ -69,11 +74,24 @@ impl Local {
             Some(_) => Op::Nop,
             None => Op::Put(slot(lease.clone(), LEASE, now)),
         });
-        slot.into_entry().map_or(lease, |found| found.into_value().held).answer(key)
+        self.answer(key, slot.into_entry().map_or(lease, |found| found.into_value().held))
+    }
+
+    fn answer(&self, key: &str, held: Held) -> Lookup {
+        let required = self.watermarks.required(key);
+        let lease = |token| Lease::new(key, token, &self.clock, &self.watermarks);
+        match held {
+            Held::Row { as_of, .. } if as_of < required => Lookup::Stale(lease(Uuid::nil())),
+            Held::Gone { as_of, .. } if as_of < required => Lookup::Miss(lease(Uuid::nil())),
+            Held::Row { rev, json, .. } => Lookup::Hit { rev, json },
+            Held::Gone { rev, .. } => Lookup::Gone { rev },
+            Held::Lease { token, .. } => Lookup::Miss(lease(token)),
+        }
     }
 
     pub(super) fn fill(&self, lease: &Lease, rev: i64, json: Option<Json>) -> bool {
         let now = self.clock.now();
+        let as_of = lease.as_of.max(rev);
         let mut taken = false;
         self.slots.entry_by_ref(&lease.key).and_compute_with(|found| {
             // What stays with a higher rev stays for as long as it was to.
@@ -81,18 +99,22 @@ impl Local {
             let Some(held) = held(found, now) else { return Op::Nop };
             taken = match held {
                 Held::Row { rev: stored, .. } => rev >= stored,
-                Held::Gone { rev: stored } => rev > stored || rev == stored && json.is_none(),
+                Held::Gone { rev: stored, .. } => rev > stored || rev == stored && json.is_none(),
                 Held::Lease { token, floor } => token == lease.token && rev >= floor,
             };
             match (held, json) {
-                (_, Some(json)) if taken => Op::Put(slot(Held::Row { rev, json }, self.ttl, now)),
+                (held, Some(json)) if taken => {
+                    let row = Held::Row { rev, as_of: held.known_as_of(rev, as_of), json };
+                    Op::Put(slot(row, lease.left(self.ttl, now), now))
+                }
                 (Held::Row { .. }, None) if taken => Op::Remove,
                 // Not stored, but nothing older is from now on.
                 (Held::Lease { token, floor }, _) if rev > floor => {
                     Op::Put(Slot { held: Held::Lease { token, floor: rev }, lives: LEASE, until })
                 }
-                (Held::Gone { rev: stored }, _) if rev > stored => {
-                    Op::Put(Slot { held: Held::Gone { rev }, lives: MARKER, until })
+                (held @ Held::Gone { .. }, None) if taken => {
+                    let as_of = held.known_as_of(rev, as_of);
+                    Op::Put(Slot { held: Held::Gone { rev, as_of }, lives: MARKER, until })
                 }
                 _ => Op::Nop,
             }
@@ -105,15 +127,17 @@ impl Local {
         let rev = entry.rev;
         let mut taken = false;
         self.slots.entry_by_ref(&entry.key).and_compute_with(|found| {
-            taken = match held(found, now) {
-                Some(Held::Row { rev: stored, .. } | Held::Lease { floor: stored, .. }) => rev >= stored,
-                Some(Held::Gone { rev: stored }) => rev > stored || rev == stored && entry.json.is_none(),
+            let held = held(found, now);
+            taken = match &held {
+                Some(Held::Row { rev: stored, .. } | Held::Lease { floor: stored, .. }) => rev >= *stored,
+                Some(Held::Gone { rev: stored, .. }) => rev > *stored || rev == *stored && entry.json.is_none(),
                 None => true,
             };
+            let as_of = held.map_or(rev, |held| held.known_as_of(rev, rev));
             match &entry.json {
                 _ if !taken => Op::Nop,
-                Some(json) => Op::Put(slot(Held::Row { rev, json: json.clone() }, self.ttl, now)),
-                None => Op::Put(slot(Held::Gone { rev }, MARKER, now)),
+                Some(json) => Op::Put(slot(Held::Row { rev, as_of, json: json.clone() }, self.ttl, now)),
+                None => Op::Put(slot(Held::Gone { rev, as_of }, MARKER, now)),
             }
         });
         taken
@@ -154,11 +178,16 @@ impl Slot {
 }
 
 impl Held {
-    fn answer(self, key: &str) -> Lookup {
+    /// The seq as of which the state `rev` is known to be current, if it is as of `as_of`: what stands here may know more
+    /// of the same state.
+    fn known_as_of(&self, rev: i64, as_of: i64) -> i64 {
         match self {
-            Self::Row { rev, json } => Lookup::Hit { rev, json },
-            Self::Gone { rev } => Lookup::Gone { rev },
-            Self::Lease { token, .. } => Lookup::Miss(Lease { key: key.to_owned(), token }),
+            Self::Row { rev: stored, as_of: known, .. } | Self::Gone { rev: stored, as_of: known }
+                if *stored == rev =>
+            {
+                as_of.max(*known)
+            }
+            _ => as_of,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Cache {
         let scripts = "reading through a script (EVALSHA)";
         let lease = match self.get(key).await.map_err(|error| (scripts, error))? {
             Lookup::Miss(lease) => lease,
-            Lookup::Hit { .. } | Lookup::Gone { .. } => {
+            Lookup::Hit { .. } | Lookup::Stale(_) | Lookup::Gone { .. } => {
                 return Err((scripts, CacheError::Failed("it holds what was never written".into())));
             }
         };

@@ -1,10 +1,13 @@
 //! Reading through the cache: the contract for readers, once for all of them.
 //!
-//! Invariant: a reader takes over another's load only if it joined before that was offered. What was answered before it
-//! joined is then no newer than the load, or the offer is refused.
+//! Invariants:
+//! - A reader takes over another's load only if it joined before that was offered. What was answered before it joined is
+//!   then no newer than the load, or the offer is refused.
+//! - And only if that load began after this process had read every row of the feed about the key that it has read when
+//!   the reader begins. So an absence, of which nothing is stored, is not answered by one that was found earlier.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,7 +51,8 @@ impl Cache {
     /// The row under `key` with its rev, from the cache or else from `load`; `None`: there is none. `load` begins its read
     /// of the database when it is called, and may be called more than once. Readers in one process share a load.
     ///
-    /// It is no older than what was answered before this was called. A reader whose offers are all refused answers the last
+    /// It is no older than what was answered before this was called, nor than what this process had seen of the change
+    /// feed about the key by then ([`Watermarks`](super::Watermarks)). A reader whose offers are all refused answers the last
     /// one: that is its newest load, and, because it was offered, nothing older is stored after it. An answer that could
     /// not be offered because the cache fails has nothing to hold the key to it.
     ///
@@ -60,14 +64,15 @@ impl Cache {
         F: Future<Output = Result<Loaded, E>>,
     {
         let (mut alone, mut offers) = (false, 0);
+        let required = self.watermarks().required(key);
         loop {
             let lease = match self.get(key).await {
                 Ok(Lookup::Hit { rev, json }) => return Ok(Some((rev, json))),
                 Ok(Lookup::Gone { .. }) => return Ok(None),
-                Ok(Lookup::Miss(lease)) => lease,
+                Ok(Lookup::Miss(lease) | Lookup::Stale(lease)) => lease,
                 Err(_) => return Ok(load().await?.answer().1),
             };
-            let flight = match self.flights().join(key) {
+            let flight = match self.flights().join(key, required, lease.as_of) {
                 Joined::Leads(flight) => Some(flight),
                 Joined::Follows(_) if alone => None,
                 Joined::Follows(mut flight) => {
@@ -106,7 +111,14 @@ impl Cache {
 
 /// The loads under way in this process, at most one a key that others may join.
 #[derive(Clone, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>>);
+pub(super) struct Flights(Arc<Mutex<HashMap<String, Open>>>);
+
+/// A load that can be joined.
+struct Open {
+    /// What it finds is current as of this seq.
+    as_of: i64,
+    answer: watch::Receiver<Option<Answer>>,
+}
 
 enum Joined {
     /// This reader loads.
@@ -125,22 +137,23 @@ struct Flight {
 struct Gate {
     flights: Flights,
     key: String,
+    answer: watch::Receiver<Option<Answer>>,
 }
 
 impl Flights {
-    fn join(&self, key: &str) -> Joined {
-        match self.open().entry(key.to_owned()) {
-            Entry::Occupied(flight) => Joined::Follows(flight.get().clone()),
-            Entry::Vacant(place) => {
-                let (followers, flight) = watch::channel(None);
-                place.insert(flight);
-                let gate = Gate { flights: self.clone(), key: key.to_owned() };
-                Joined::Leads(Flight { followers, gate })
-            }
+    /// Joins the load of `key` that is under way, if what it finds is current as of `required`; else leads one that is
+    /// current as of `as_of`, and takes an older one's place.
+    fn join(&self, key: &str, required: i64, as_of: i64) -> Joined {
+        let mut open = self.open();
+        if let Some(flight) = open.get(key).filter(|flight| flight.as_of >= required) {
+            return Joined::Follows(flight.answer.clone());
         }
+        let (followers, answer) = watch::channel(None);
+        open.insert(key.to_owned(), Open { as_of, answer: answer.clone() });
+        Joined::Leads(Flight { followers, gate: Gate { flights: self.clone(), key: key.to_owned(), answer } })
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<Answer>>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,6 +168,10 @@ impl Flight {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.flights.open().remove(&self.key);
+        let mut open = self.flights.open();
+        // A later load may have taken its place.
+        if open.get(&self.key).is_some_and(|flight| flight.answer.same_channel(&self.answer)) {
+            open.remove(&self.key);
+        }
     }
 }

@@ -91,7 +91,7 @@ export interface Options {
   fetch?: typeof globalThis.fetch;
 }
 
-/** Why a list is not as it should be. */
+/** Why a list is not as it should be, or a read failed. */
 export interface ListError extends Error {
   /**
    * While it is tried again: `http_{status}`, `garbled`, `unreachable`. For good:
@@ -147,6 +147,11 @@ export interface Client {
     options?: { after?: number },
   ): Stop;
   liveList<Row = Member>(options: ListOptions<Row>): LiveList<Row>;
+  /**
+   * Reads an object, e.g. `get('/v1/users/me')`: with a token, and never older than the newest change that a handler has got
+   * (`min_rev`). Rejects with a {@link ListError}; it tries nothing again but a token that is refused once.
+   */
+  get<Body = Record<string, unknown>>(path: string): Promise<Body>;
   onNotice(fn: (notice: Notice) => void): Stop;
   /** Calls back at once with the present status, then with every change. */
   onStatus(fn: (status: Status, reason?: string) => void): Stop;

@@ -80,6 +80,7 @@ export function connect(options) {
   let token, person, renewAt;
   let epoch;
   let head; // the newest change that this connection has told of
+  let seen = 0; // the newest change that any connection has told of, in this epoch
   let asked = []; // questions; their answers come in this order
   let budget = 0; // frames that may be sent now
   let fresh = false; // whether the last event was new here
@@ -103,6 +104,12 @@ export function connect(options) {
     } catch {
       // A socket that takes nothing any more is about to say so itself.
     }
+  }
+
+  /** Notes the newest change that was told: what is read from here on must not be older. */
+  function advance(seq) {
+    head = Math.max(head, seq);
+    seen = Math.max(seen, seq);
   }
 
   /** Forgets the connection, not the topics. */
@@ -247,7 +254,9 @@ export function connect(options) {
 
     welcome({ seq, epoch: now }) {
       if (!isSeq(seq) || !isText(now) || asked.shift() !== AUTH) return false;
-      head = Math.max(head, seq);
+      // The numbers of another history mean nothing in this one.
+      if (epoch !== now) seen = 0;
+      advance(seq);
       if (status === 'live') return;
       [epoch, liveSince, deadline, budget] = [now, heard, Infinity, FRAMES];
       become('live');
@@ -280,7 +289,7 @@ export function connect(options) {
     event(frame) {
       const { seq } = frame;
       if (!isSeq(seq) || !isText(frame.topic) || !isText(frame.event)) return false;
-      head = Math.max(head, seq);
+      advance(seq);
       const topic = named(frame.topic);
       const followers = topic ? [...topic.followers] : [];
       fresh = followers.length > 0 && !followers.some((follower) => follower.last >= seq);
@@ -298,6 +307,7 @@ export function connect(options) {
 
     reset(frame) {
       if (!isSeq(frame.seq) || !isText(frame.topic)) return false;
+      seen = Math.max(seen, frame.seq);
       const { followers = [] } = named(frame.topic) || {};
       for (const follower of [...followers].filter((one) => one.on)) {
         follower.last = frame.seq;
@@ -401,13 +411,18 @@ export function connect(options) {
     return follow(topic, { call: handler, last: after });
   }
 
-  // --- lists
+  // --- reads
 
-  /** One page of a list. */
-  async function read(where, cursor) {
-    const target = new URL(where);
-    target.searchParams.set('limit', 200);
-    if (cursor) target.searchParams.set('cursor', cursor);
+  /** Where a path leads: to the server's own origin, since the token goes with it. */
+  function resolve(path) {
+    const where = new URL(path.replace(/^\/+/, ''), base);
+    if (where.origin !== base.origin) throw new TypeError('clerk-sync: path leads to another origin');
+    return where;
+  }
+
+  /** Reads an object, or what `accept` takes of it, as new as every change that was told. */
+  async function read(target, accept) {
+    if (seen) target.searchParams.set('min_rev', seen);
     for (let attempt = 0; ; attempt += 1) {
       const bearer = await getToken();
       if (!bearer) throw failure('signed_out', { final: true });
@@ -419,8 +434,8 @@ export function connect(options) {
         // A token goes to the server's own origin, and nowhere else.
         const given = { headers, signal: stop.signal, credentials: 'omit', redirect: 'error' };
         const answer = await request(target.href, given);
-        const page = answer.ok && (await answer.json());
-        if (page && Array.isArray(page.data)) return page;
+        const found = answer.ok && (await answer.json());
+        if (found && accept(found)) return found;
         if (answer.ok) throw failure('garbled');
         if (answer.status === 401 && attempt === 0) continue;
         if (REFUSED[answer.status]) throw failure(REFUSED[answer.status], { final: true });
@@ -431,13 +446,32 @@ export function connect(options) {
     }
   }
 
+  async function get(path) {
+    if (!isText(path)) throw new TypeError('clerk-sync: get(path)');
+    const target = resolve(path);
+    try {
+      return await read(target, (found) => typeof found === 'object');
+    } catch (error) {
+      throw error.reason ? error : failure('unreachable');
+    }
+  }
+
+  // --- lists
+
+  /** One page of a list. */
+  function readPage(where, cursor) {
+    const target = new URL(where);
+    target.searchParams.set('limit', 200);
+    if (cursor) target.searchParams.set('cursor', cursor);
+    return read(target, (page) => Array.isArray(page.data));
+  }
+
   function liveList({ topic, path, key = (row) => row.id, sort }) {
     const org = isText(topic) && topic.startsWith('org:') && encodeURIComponent(topic.slice(4));
     const kind = org ? 'membership.' : { users: 'user.', organizations: 'organization.' }[topic];
     if (!kind) throw new TypeError('clerk-sync: a list follows org:…, users or organizations');
     const usual = org ? `v1/organizations/${org}/members` : `v1/${topic}`;
-    const where = new URL(path ? path.replace(/^\/+/, '') : usual, base);
-    if (where.origin !== base.origin) throw new TypeError('clerk-sync: path leads to another origin');
+    const where = resolve(path || usual);
     const order = sort || ((a, b) => (key(a) < key(b) ? -1 : 1));
     const listeners = new Set();
     let rows = new Map();
@@ -478,7 +512,7 @@ export function connect(options) {
           let cursor, page;
           do {
             cursor = page && page.next_cursor;
-            page = await read(where, cursor);
+            page = await readPage(where, cursor);
             if (!current()) return;
             for (const row of page.data) found.set(key(row), Object.freeze(row));
             if (cursor && page.next_cursor === cursor) throw failure('garbled');
@@ -555,6 +589,7 @@ export function connect(options) {
   return {
     subscribe,
     liveList,
+    get,
     onNotice: (fn) => listen(notices, fn),
     onStatus(fn) {
       const stop = listen(statuses, fn);

@@ -1,6 +1,7 @@
 //! The real service on a free port over a database of its own, spoken to over HTTP with really signed deliveries.
 
 use std::{
+    collections::BTreeSet,
     ops::RangeInclusive,
     time::{Duration, Instant},
 };
@@ -81,6 +82,12 @@ impl Server {
         overrides: &[(&str, &str)],
         keep: Box<dyn std::any::Any + Send>,
     ) -> Self {
+        let app = Self::connect(database, overrides, Clock::system()).await;
+        Self::serve(name, app, &Role::ALL.into(), keep).await
+    }
+
+    /// A process on this database that does nothing yet.
+    pub(crate) async fn connect(database: &str, overrides: &[(&str, &str)], clock: Clock) -> App {
         let overrides: Vec<_> = overrides.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let mut config = config(&overrides);
         config.database.url = Secret::from(database);
@@ -93,8 +100,17 @@ impl Server {
             Secret::from(format!("writer:write:{WRITER}").as_str()),
         ];
         config.server.port = 0;
-        let app = App::connect(config, Clock::system(), true).await.unwrap();
-        let running = app.clone().start(&Role::ALL.into()).await.unwrap();
+        App::connect(config, clock, true).await.unwrap()
+    }
+
+    /// Starts a process in these roles.
+    pub(crate) async fn serve(
+        name: &'static str,
+        app: App,
+        roles: &BTreeSet<Role>,
+        keep: Box<dyn std::any::Any + Send>,
+    ) -> Self {
+        let running = app.clone().start(roles).await.unwrap();
         let url = format!("http://127.0.0.1:{}", running.addr.port());
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
         Self { name, url, app, client, running, _keep: keep }

@@ -35,10 +35,10 @@ test('a list is read once its topic is joined, page by page, with the token', as
   equal([b.requests.length, b.socket.of('subscribe').length], [0, 1], 'before the topic is joined');
   await b.joined('org:o1');
   const { url, init } = b.asking;
-  equal(url.href, 'https://sync.example.com/v1/organizations/org_1/members?limit=200', 'the first page');
+  equal(url.href, 'https://sync.example.com/v1/organizations/org_1/members?limit=200&min_rev=10', 'the first page');
   equal([init.headers, init.credentials, init.redirect], [{ authorization: 'Bearer admin-token' }, 'omit', 'error'], 'how it is asked');
   await b.asking.page([member('b'), member('a')], 'c1');
-  equal([b.asking.url.search, list.loading, names(list)], ['?limit=200&cursor=c1', true, []], 'the second page');
+  equal([b.asking.url.search, list.loading, names(list)], ['?limit=200&cursor=c1&min_rev=10', true, []], 'the second page');
   await b.asking.page([member('c')]);
   equal([names(list), list.loading, list.error], [['a', 'b', 'c'], false, null], 'all, in the order of the keys');
   ok(b.requests.every((one) => !one.url.href.includes('admin-token')), 'no address holds the token');

@@ -4,6 +4,7 @@ import { run } from './bench.js';
 import './connection.js';
 import './topics.js';
 import './lists.js';
+import './reads.js';
 
 const { connect } = await import(`${new URLSearchParams(location.search).get('api')}/client.js`);
 
