@@ -245,3 +245,44 @@ async fn bodies_that_were_not_understood_are_read_again() {
         assert!(server.stop().await);
     }
 }
+
+/// What the API's lists hold is read as it is written: a page with such users in it is not lost.
+#[tokio::test]
+async fn a_backfill_reads_whatever_users_write() {
+    use std::sync::Arc;
+
+    use axum::{Router, extract::RawQuery, routing::get};
+    use clerk_sync::reconcile::backfill::{Meter, Options};
+    use tokio_util::sync::CancellationToken;
+
+    let users: Vec<String> = (0..)
+        .zip(written())
+        .map(|(index, (value, _))| snapshot(&format!("user_{index}"), index, index % 2 == 0, &value))
+        .collect();
+    let (count, list) = (users.len(), format!("[{}]", users.join(",")));
+    let empty = || async { r#"{"data":[],"total_count":0}"# };
+    let first_page = move |RawQuery(query): RawQuery| async move {
+        let more = query.unwrap_or_default().split('&').any(|part| part.starts_with("starting_after"));
+        if more { "[]".to_owned() } else { list }
+    };
+    let clerk = Router::new()
+        .route("/v1/users", get(first_page))
+        .route("/v1/users/count", get(move || async move { format!(r#"{{"object":"total_count","total_count":{count}}}"#) }))
+        .route("/v1/organizations", get(empty))
+        .route("/v1/organization_memberships", get(empty));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, clerk).await });
+    for server in Server::start_all(&[("clerk.secret_key", "sk_test_lossless"), ("clerk.api_url", &url)]).await {
+        let reconciler = server.app.reconciler(CancellationToken::new()).unwrap();
+        let options = Options { concurrency: 1, restart: true };
+        reconciler.backfill(options, Arc::new(Meter::default())).await.unwrap();
+        for (index, (_, shown)) in written().iter().enumerate() {
+            let user = server.get(&format!("/v1/users/user_{index}"), READER).await;
+            assert!(user.text.contains(&format!(r#""unsafe_metadata":{{"v":{shown}}}"#)), "{}: {}", server.name, user.text);
+            let status = if index % 2 == 0 { "banned" } else { "active" };
+            assert!(user.text.contains(&format!(r#""status":"{status}""#)), "{}: {index}", server.name);
+        }
+        assert!(server.stop().await);
+    }
+}
