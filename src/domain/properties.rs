@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use self::{
-    history::{Act, Clerk, PERSONS, act, act_in_organizations},
+    history::{Act, Clerk, PERSONS, act, act_in_clashes, act_in_organizations},
     oracle::Organized,
     store::{Row, Store},
 };
@@ -147,6 +147,14 @@ proptest! {
     /// Bans and deprovisioning are facts of the highest version, whether it applies or not.
     #[test]
     fn p3_of_access(acts in prop::collection::vec(act(), 1..40), seed in any::<u64>()) {
+        check_access(&acts, seed, &Policy::default());
+    }
+
+    /// The same of users who are admitted, most of them in conflict at the end.
+    #[test]
+    fn p3_of_access_in_clashes(acts in prop::collection::vec(act_in_clashes(), 1..30), seed in any::<u64>()) {
+        let own = |person| [Act::Rename(person, 1), Act::Email(person, person, true)];
+        let acts: Vec<Act> = (0..PERSONS).flat_map(own).chain(acts).collect();
         check_access(&acts, seed, &Policy::default());
     }
 

@@ -267,7 +267,10 @@ async fn a_backfill_reads_whatever_users_write() {
     };
     let clerk = Router::new()
         .route("/v1/users", get(first_page))
-        .route("/v1/users/count", get(move || async move { format!(r#"{{"object":"total_count","total_count":{count}}}"#) }))
+        .route(
+            "/v1/users/count",
+            get(move || async move { format!(r#"{{"object":"total_count","total_count":{count}}}"#) }),
+        )
         .route("/v1/organizations", get(empty))
         .route("/v1/organization_memberships", get(empty));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -279,7 +282,12 @@ async fn a_backfill_reads_whatever_users_write() {
         reconciler.backfill(options, Arc::new(Meter::default())).await.unwrap();
         for (index, (_, shown)) in written().iter().enumerate() {
             let user = server.get(&format!("/v1/users/user_{index}"), READER).await;
-            assert!(user.text.contains(&format!(r#""unsafe_metadata":{{"v":{shown}}}"#)), "{}: {}", server.name, user.text);
+            assert!(
+                user.text.contains(&format!(r#""unsafe_metadata":{{"v":{shown}}}"#)),
+                "{}: {}",
+                server.name,
+                user.text
+            );
             let status = if index % 2 == 0 { "banned" } else { "active" };
             assert!(user.text.contains(&format!(r#""status":"{status}""#)), "{}: {index}", server.name);
         }

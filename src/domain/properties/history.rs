@@ -40,6 +40,17 @@ pub(super) const PERSONS: usize = 4;
 pub(super) const ORGANIZATIONS: usize = 2;
 const ADDRESSES: usize = 4;
 
+/// What brings users into conflict, and takes their access away while they are.
+pub(super) fn act_in_clashes() -> impl Strategy<Value = Act> {
+    let person = 0..PERSONS;
+    prop_oneof![
+        3 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Act::Ban(p, b)),
+        2 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Act::Deprovision(p, b)),
+        4 => (person.clone(), 0..2usize).prop_map(|(p, a)| Act::Email(p, a, true)),
+        1 => (person, any::<u8>()).prop_map(|(p, n)| Act::Rename(p, n)),
+    ]
+}
+
 pub(super) fn act() -> impl Strategy<Value = Act> {
     let person = 0..PERSONS;
     let organization = 0..ORGANIZATIONS;
