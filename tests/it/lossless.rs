@@ -7,6 +7,7 @@ use clerk_sync::{
     domain::plan::Kind,
     erasure::Store,
     json::Value,
+    outbox::feed,
     sync::objects::{Applier, Origin},
 };
 use serde_json::{json, value::RawValue};
@@ -100,7 +101,6 @@ async fn a_ban_takes_effect_and_rows_stay_readable_whatever_users_write() {
         for (path, token) in [
             ("/v1/users?limit=200", READER),
             ("/v1/search/users?q=Quill&limit=100", READER),
-            ("/v1/changes?limit=1000", READER),
             ("/v1/admin/audit?limit=200", ADMIN),
         ] {
             let list = server.get(path, token).await;
@@ -108,6 +108,13 @@ async fn a_ban_takes_effect_and_rows_stay_readable_whatever_users_write() {
             for (value, shown) in written() {
                 assert!(list.text.contains(&shown), "{}: {path} lacks {value:.60}", server.name);
             }
+        }
+        // The feed of a user's own topic has the whole object.
+        assert_eq!(server.get("/v1/changes?limit=1000", READER).await.status, 200, "{}", server.name);
+        let feed = feed::read(&server.app.db.read, 0, 1000).await.unwrap();
+        let feed: String = feed.iter().map(|entry| entry.data("user:me", &[]).to_string()).collect();
+        for (value, shown) in written() {
+            assert!(feed.contains(&shown), "{}: the feed lacks {value:.60}", server.name);
         }
         assert_eq!(naming(&server.app.db, "s3cr3t-nonce").await, [""; 0], "{}", server.name);
         // A deletion and an erasure find all of it.
