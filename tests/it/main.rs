@@ -15,6 +15,7 @@ mod erasure;
 mod gateway;
 mod histories;
 mod house;
+mod invariants;
 mod lossless;
 mod operators;
 mod payloads;
