@@ -163,8 +163,9 @@ fn replace_value(text: &str, tokens: &[Found<'_>], rng: &mut Rng) -> Option<Stri
 /// Writes one character of a string as an escape.
 fn escape(text: &str, tokens: &[Found<'_>], rng: &mut Rng) -> Option<String> {
     let index = pick(tokens, rng, |token| matches!(token, Token::Name(_) | Token::String(_)))?;
-    let (from, to) = (tokens[index].1 + 1, tokens[index].1 + text[tokens[index].1..].find(['\\', ':']).unwrap_or(1));
-    let plain = text.get(from..to.min(text.len()))?;
+    let from = tokens[index].1 + 1;
+    let plain = text.get(from..)?;
+    let plain = &plain[..plain.find(['\\', '"'])?];
     let (at, c) = rng.choice(plain.char_indices().filter(|(_, c)| c.is_ascii_alphanumeric()).collect::<Vec<_>>())?;
     Some(splice(text, from + at, from + at + 1, &format!("\\u{:04x}", u32::from(c))))
 }

@@ -44,8 +44,9 @@ pub fn check(data: &[u8]) {
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(sign(&message)));
     for require_party in [false, true] {
         if let Some(session) = verify(&token, require_party) {
-            let read = |part: &[u8]| std::str::from_utf8(part).ok().and_then(reference::parse).expect("JSON");
-            let (header, claims) = (read(header), read(claims));
+            let read = |part: &[u8]| std::str::from_utf8(part).ok().and_then(reference::parse);
+            // Members that are not read may be anything; then there is nothing to compare with.
+            let (Some(header), Some(claims)) = (read(header), read(claims)) else { continue };
             assert!(is_session(&header), "a header that is no session's: {header:?}");
             assert!(is_in_force(&claims, require_party), "claims that are not in force: {claims:?}");
             assert!(names(&claims, &session), "{session:?} of {claims:?}");
