@@ -40,9 +40,9 @@ fn has_text(tree: &Tree, name: &str, text: &str) -> bool {
 }
 
 fn has_topics(tree: &Tree, topics: &[String]) -> bool {
-    let texts = |value: &Tree| match value {
-        Tree::Array(items) => items.iter().map(|item| item.as_text().map(str::to_owned)).collect(),
-        _ => None,
+    let texts = |value: &Tree| -> Option<Vec<String>> {
+        let Tree::Array(items) = value else { return None };
+        items.iter().map(|item| item.as_text().map(str::to_owned)).collect()
     };
     has(tree, "topics", |value| value.and_then(texts).as_deref() == Some(topics))
 }
@@ -57,7 +57,7 @@ fn says(said: &Said, tree: &Tree) -> bool {
                 None => none(value),
             };
             let is_epoch = |value: Option<&Tree>| match epoch {
-                Some(epoch) => value.and_then(Tree::as_text) == Some(epoch),
+                Some(epoch) => value.and_then(Tree::as_text) == Some(&**epoch),
                 None => none(value),
             };
             has_text(tree, "type", "subscribe")

@@ -155,8 +155,7 @@ fn copy_member(text: &str, tokens: &[Found<'_>], rng: &mut Rng) -> Option<String
 }
 
 fn replace_value(text: &str, tokens: &[Found<'_>], rng: &mut Rng) -> Option<String> {
-    let ends = |token| matches!(token, Token::Name(_) | Token::ObjectEnd | Token::ArrayEnd);
-    let first = pick(tokens, rng, |token| !ends(token))?;
+    let first = pick(tokens, rng, |token| !matches!(token, Token::Name(_) | Token::ObjectEnd | Token::ArrayEnd))?;
     Some(splice(text, tokens[first].1, value_end(tokens, first)?, &value(rng)))
 }
 
@@ -191,22 +190,6 @@ fn damage(text: &str, rng: &mut Rng) -> String {
     let (from, to) = (places[from], places[to]);
     let with = ["", &text[from..to], "\"", "\\", "{", "]", ",", ":", "\u{1}", "é", "0", "e"][rng.usize(..12)];
     splice(text, from, if rng.bool() { to } else { from }, with)
-}
-
-/// The same as a fuzzer's mutator: one line of the first `size` bytes is changed, or `other` changes all of them.
-pub fn mutate_bytes(
-    data: &mut [u8],
-    size: usize,
-    max_size: usize,
-    seed: u32,
-    other: impl FnOnce(&mut [u8], usize, usize) -> usize,
-) -> usize {
-    let mut rng = Rng::with_seed(seed.into());
-    let text = std::str::from_utf8(&data[..size]).ok().filter(|_| rng.bool());
-    let changed = text.map(|text| mutate_part(text, &mut rng)).filter(|changed| changed.len() <= max_size);
-    let Some(changed) = changed else { return other(data, size, max_size) };
-    data[..changed.len()].copy_from_slice(changed.as_bytes());
-    changed.len()
 }
 
 /// Changes what stands before or after the first line break, where either is JSON by itself; else the whole.
