@@ -36,7 +36,12 @@ fn has(tree: &Tree, name: &str, value: impl Fn(Option<&Tree>) -> bool) -> bool {
 }
 
 fn has_text(tree: &Tree, name: &str, text: &str) -> bool {
-    has(tree, name, |value| value.and_then(Tree::as_text) == Some(text))
+    has(tree, name, |value| value.and_then(Tree::as_text) == Some(&*without_nul(text)))
+}
+
+/// The reference reads U+0000 as U+FFFD.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn has_topics(tree: &Tree, topics: &[String]) -> bool {
@@ -44,7 +49,8 @@ fn has_topics(tree: &Tree, topics: &[String]) -> bool {
         let Tree::Array(items) = value else { return None };
         items.iter().map(|item| item.as_text().map(str::to_owned)).collect()
     };
-    has(tree, "topics", |value| value.and_then(texts).as_deref() == Some(topics))
+    let topics: Vec<String> = topics.iter().map(|topic| without_nul(topic)).collect();
+    has(tree, "topics", |value| value.and_then(texts).as_ref() == Some(&topics))
 }
 
 fn says(said: &Said, tree: &Tree) -> bool {
@@ -57,7 +63,7 @@ fn says(said: &Said, tree: &Tree) -> bool {
                 None => none(value),
             };
             let is_epoch = |value: Option<&Tree>| match epoch {
-                Some(epoch) => value.and_then(Tree::as_text) == Some(&**epoch),
+                Some(epoch) => value.and_then(Tree::as_text) == Some(&*without_nul(epoch)),
                 None => none(value),
             };
             has_text(tree, "type", "subscribe")

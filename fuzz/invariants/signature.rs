@@ -58,9 +58,9 @@ fn compare(headers: &HeaderMap, body: &[u8]) {
     let verified = verifier.verify(headers, body, at(NOW));
 
     let find = |prefix: &str, name: &str| headers.get(format!("{prefix}-{name}"));
-    let text = |name: &str| {
-        find("svix", name).or_else(|| find("webhook", name)).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    };
+    let value = |name: &str| find("svix", name).or_else(|| find("webhook", name)).and_then(|value| value.to_str().ok());
+    let text = |name: &str| value(name).unwrap_or_default();
+    let present = ["id", "timestamp", "signature"].iter().all(|name| value(name).is_some());
     let (id, timestamp, signatures) = (text("id"), text("timestamp"), text("signature"));
     let seconds = timestamp.parse::<i64>().ok();
     // The library signs the number; bytes that are no text are signed as they are written.
@@ -69,11 +69,8 @@ fn compare(headers: &HeaderMap, body: &[u8]) {
         signatures.split(' ').any(|one| one.strip_prefix("v1,") == Some(&*right))
     };
     let is_text = std::str::from_utf8(body).is_ok();
-    let right = if is_text {
-        seconds.is_some_and(|seconds| signed(&seconds.to_string()))
-    } else {
-        seconds.is_some() && signed(timestamp)
-    };
+    let right = present
+        && seconds.is_some_and(|seconds| signed(&if is_text { seconds.to_string() } else { timestamp.to_owned() }));
     let near = seconds.is_some_and(|seconds| seconds.abs_diff(NOW) <= TOLERANCE);
     let readable = !id.is_empty() && id.len() <= 255 && !timestamp.is_empty() && !signatures.is_empty();
 
