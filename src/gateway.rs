@@ -55,7 +55,7 @@ use crowd::{Crowd, Door};
 use hub::Hub;
 
 pub use rights::takes_place;
-pub use topics::reached;
+pub use topics::{canonical_word, reached};
 
 /// The clients of this process and what serves them.
 #[derive(Debug)]

@@ -142,10 +142,10 @@ fn secret(text: &str) -> Result<(Webhook, Vec<u8>), SecretError> {
     Ok((webhook, key))
 }
 
-/// `svix-…`, else `webhook-…`, as the Svix libraries look them up.
+/// `svix-…`, else `webhook-…`. Looked up exactly as the Svix library does, so that what is returned is what was signed.
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let find = |prefix: &str| headers.get(format!("{prefix}-{name}")).and_then(|value| value.to_str().ok());
-    find("svix").or_else(|| find("webhook")).filter(|value| !value.is_empty())
+    let find = |prefix: &str| headers.get(format!("{prefix}-{name}"));
+    find("svix").or_else(|| find("webhook"))?.to_str().ok().filter(|value| !value.is_empty())
 }
 
 fn signed_bytes(key: &[u8], id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {

@@ -71,6 +71,10 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
     // `set_override` beats every source, so the long names are overrides too, after the short ones.
     let long = Environment::with_prefix("CLERK_SYNC").prefix_separator("__").separator("__").source(Some(environment));
     for (key, value) in config::Source::collect(&long).map_err(invalid)? {
+        // An index would make a list of that length.
+        if key.contains('[') {
+            return Err(ConfigError::Invalid(format!("unknown key `{key}`")));
+        }
         layers = layers.set_override(key, value).map_err(invalid)?;
     }
     let mut config: Config = layers.build().map_err(invalid)?.try_deserialize().map_err(invalid)?;
@@ -80,7 +84,47 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
 }
 
 fn invalid(error: config::ConfigError) -> ConfigError {
-    ConfigError::Invalid(error.to_string())
+    ConfigError::Invalid(without_values(&error))
+}
+
+/// The message of an error without what was set: the library repeats values and, of a file, the line at fault, and
+/// either may be a secret.
+fn without_values(error: &config::ConfigError) -> String {
+    use config::ConfigError as Error;
+    let at = |message: String, key: &Option<String>, origin: &Option<String>| {
+        let key = key.as_ref().map(|key| format!(" for key `{key}`")).unwrap_or_default();
+        let origin = origin.as_ref().map(|origin| format!(" in {origin}")).unwrap_or_default();
+        format!("{message}{key}{origin}")
+    };
+    match error {
+        Error::Type { origin, unexpected, expected, key } => {
+            let found = unexpected.to_string();
+            let found = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            at(format!("invalid type: {found}, expected {expected}"), key, origin)
+        }
+        Error::At { error, origin, key } => at(without_values(error), key, origin),
+        Error::FileParse { uri, cause } => {
+            // The first line says where, the last one what; the source stands between them.
+            let message = cause.to_string();
+            let mut lines = message.lines();
+            let first = lines.next().unwrap_or_default();
+            let message = lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"));
+            at(message, &None, uri)
+        }
+        other => without_text(&other.to_string()),
+    }
+}
+
+/// A message of serde's without the text that it quotes.
+fn without_text(message: &str) -> String {
+    const BEGIN: &str = "string \"";
+    match (message.find(BEGIN), message.rfind("\", expected")) {
+        (Some(from), Some(to)) if from + BEGIN.len() <= to => {
+            let (before, after) = (message.get(..from).unwrap_or_default(), message.get(to + 1..).unwrap_or_default());
+            format!("{before}string{after}")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
@@ -195,4 +239,38 @@ where
         Given::List(items) => items,
     };
     items.into_iter().map(|item| T::deserialize(serde::de::value::StringDeserializer::new(item))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(file: Option<&str>, environment: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clerk-sync.toml");
+        std::fs::write(&path, file.unwrap_or_default()).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load(Some(&path), environment).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_key_and_never_repeat_a_value() {
+        for (file, environment, named) in [
+            // A section that is set as if it were its most important key.
+            ("", [("CLERK_SYNC__DATABASE", "postgres://app:S3CR3T@db/app")].as_slice(), "`database`"),
+            ("clerk = \"S3CR3T\"", &[], "`clerk`"),
+            ("api = [\"S3CR3T\"]", &[], "`api`"),
+            // The line of a syntax error.
+            ("[clerk]\nsigning_secret = \"S3CR3T\n", &[], "line 2"),
+            ("[clerk]\nsigning_secret = S3CR3T\n", &[], "line 2"),
+            ("[clerk]\nsigning_secret = \"S3CR3T\" x\n", &[], "line 2"),
+            ("", &[("CLERK_SYNC__CLERK__TIMEOUT", "S3CR3T \\\", expected")], "clerk.timeout"),
+            // What a list of this length would need is not there.
+            ("", &[("CLERK_SYNC__API__TOKENS[999999999999999999]", "S3CR3T")], "api.tokens[999999999999999999]"),
+        ] {
+            let error = error(Some(file), environment);
+            assert!(!error.contains("S3CR3T"), "{error}");
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

@@ -17,11 +17,21 @@ pub const SUBPROTOCOL: &str = "clerk-sync.v1";
 /// What a client says. Not `Debug`: it can hold a token.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum Said {
+#[expect(missing_docs, reason = "the names are the frames' and their members'")]
+pub enum Said {
     Auth { token: String },
     Subscribe { topics: Vec<String>, after: Option<i64>, epoch: Option<String> },
     Unsubscribe { topics: Vec<String> },
     Ping,
+}
+
+impl Said {
+    /// Parses the text of a frame; `None` where it is none of the protocol's.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The derived reader would take `["ping"]` too.
+        let is_object = text.trim_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(text).ok()).flatten()
+    }
 }
 
 /// What a client is told. Members leave in the order in which they stand here, `type` first.

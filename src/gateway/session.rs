@@ -88,7 +88,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, place: Place) 
 }
 
 pub(super) fn parse(text: &Utf8Bytes) -> Result<Said, End> {
-    serde_json::from_str(text).map_err(|_| End::BadMessage)
+    Said::parse(text).ok_or(End::BadMessage)
 }
 
 impl Session {

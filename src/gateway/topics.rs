@@ -88,6 +88,11 @@ impl Topic {
     }
 }
 
+/// The canonical word of the topic that a client's word names; `None` where there is no such topic.
+pub fn canonical_word(word: &str) -> Option<String> {
+    Topic::parse(word).map(|topic| topic.word())
+}
+
 /// The words of every topic that a row reaches, each once: its own, those it is routed to, and, where it is routed
 /// to a person or an organisation, the same by Clerk's id, which its subject names. Nothing of the topic `internal`.
 pub fn reached(entry: &Entry) -> Vec<Cow<'_, str>> {

@@ -223,6 +223,7 @@ impl PartialEq<&str> for Value {
 }
 
 impl PartialEq<serde_json::Value> for Value {
+    #[expect(clippy::cmp_owned, reason = "for tests; the other value has to be converted to be compared")]
     fn eq(&self, other: &serde_json::Value) -> bool {
         *self == Self::from(other.clone())
     }

@@ -19,6 +19,7 @@ mod histories;
 mod house;
 mod http_manners;
 mod identities;
+mod invariants;
 mod lossless;
 mod normal_form;
 mod operators;

@@ -85,7 +85,7 @@ async fn an_event_without_its_body_keeps_the_end_it_had() {
         // Types whose bodies are never stored need none.
         world.deliver("msg_mail", &json!({"type": "email.created", "data": {"id": "ema_1"}})).await;
         world.drain().await;
-        assert!(list::show(db, "msg_mail").await.unwrap().unwrap().get("body_note").is_none());
+        assert!(!list::show(db, "msg_mail").await.unwrap().unwrap().contains_key("body_note"));
         let mail = Selection { svix_id: Some("msg_mail".into()), ..Selection::default() };
         let page = replay::page(db, &mail, 0, 10).await.unwrap().unwrap();
         assert_eq!(replay::requeue(db, &page, app.clock.now()).await.unwrap().len(), 1, "{}", world.name);
