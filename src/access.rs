@@ -127,7 +127,7 @@ impl Access {
         self.sessions.as_ref()?.published()
     }
 
-    /// Returns whom a session token names; whether they may be here, the database says. A refusal is not counted yet.
+    /// Returns the session that a token names; the database decides whether its user may be here. Counts no refusal.
     ///
     /// # Errors
     /// Where there are no keys to verify it with.

@@ -63,7 +63,7 @@ impl Sessions {
         }
     }
 
-    /// Returns whom a token names.
+    /// Returns the session that a token names.
     pub(super) async fn verify(&self, token: &str, now: Time) -> Result<Result<Session, TokenError>, NoKeys> {
         match &self.keys {
             Keys::One(key) => Ok(self.rules.verify(token, key, now)),

@@ -12,7 +12,7 @@
 //!
 //! And **nothing is answered that is older than what this process has seen of the change feed** ([`Watermarks`]). Beside
 //! its rev an entry has the seq as of which it is known to be current; where that is below the key's watermark, the entry
-//! counts as a miss until somebody has loaded it again. So an entry of an unchanged row is loaded once, and is current
+//! counts as a miss until it is loaded again. So an entry of an unchanged row is loaded once, and is current
 //! from then on. A row lives for a minute at most, because quiet fields change without a row in the feed.
 //!
 //! The contract for readers: **offer, then answer; whose offer is refused, asks again.** An answer after a hit, or after

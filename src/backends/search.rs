@@ -39,7 +39,7 @@ use crate::{config, db::Db};
 const MOST: usize = 100;
 
 /// Version of what is derived from a person for the index: the words of [`words`], the fields of Meilisearch's documents.
-/// Raised with every change of them, so that an index of older documents is built anew.
+/// Raised with every change of them, so that an index of older documents is rebuilt.
 pub const DOCUMENT_VERSION: u32 = 2;
 
 /// What is indexed of a person. No metadata, ever.

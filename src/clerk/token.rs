@@ -185,7 +185,7 @@ struct Act {
 }
 
 /// Returns the key that a token names, read before anything of it is verified; none where it names none. What could not
-/// be a session token, whoever signed it, is refused here, so that no key is looked up because of it.
+/// be a session token, whatever its signature, is refused here, so that no key is looked up because of it.
 ///
 /// # Errors
 /// [`TokenError`].

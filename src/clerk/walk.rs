@@ -1,4 +1,4 @@
-//! One lexical walk through a signed body: which event it is, whom it names, and where secret members stand.
+//! Lexical walk over a signed body: the event's type and subject, the users that it names, the places of secret members.
 //!
 //! It builds no tree and follows no recursion, so that nothing a user can write (lone surrogates, huge numbers, deep
 //! nesting, odd names) keeps the subject, the users, the times or the secrets from being found.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args as ClapArgs;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{app::App, clock::Clock, config::Config, reconcile::ensure::Ensured, sync::confirm::is_plain};
 
@@ -26,7 +27,12 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         bail!("USER_ID: Clerk's id of a person starts with user_");
     }
     let app = App::connect(config, Clock::system(), true).await?;
+    // A clash of the user's is refreshed by a worker, and no server may be running.
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(app.worker().run(stop.clone()));
     let ensured = app.ensurer().ensure(&args.id, args.wait).await?;
+    stop.cancel();
+    worker.await?;
     app.signals.tell(&app.db).await;
     let (word, why) = match &ensured {
         Ensured::Live => ("live", None),

@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let app = App::connect(config, Clock::system(), false).await?;
-    // Bodies that an earlier version could not read name nobody yet.
+    // Bodies that an earlier version could not read have no users noted yet.
     rescan(&app.db, app.clock.now()).await?;
     let who = BTreeSet::from([args.id.clone()]);
     let eraser = app.eraser();

@@ -46,7 +46,7 @@ pub(super) async fn check(config: &Config, findings: &[Finding], instance: Optio
         }
     };
     let ours = Some(config.clerk.instance_id.trim()).filter(|id| !id.is_empty());
-    // Without keys no token is accepted: that is told once.
+    // Without keys no token is accepted: logged once.
     let broken = keys.level == Level::Fail;
     let mut all = vec![keys];
     if broken {

@@ -26,7 +26,7 @@ pub struct Event {
 /// What reading the users of a clash from Clerk showed, beside the snapshots, which went their own way into the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refreshed {
-    /// Users of the clash whom Clerk no longer has.
+    /// Users of the clash that Clerk no longer has.
     pub gone: Vec<String>,
 }
 

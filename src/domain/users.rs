@@ -225,7 +225,7 @@ fn is_to_refresh(fold: &Fold<'_>, event: &Event, id: &str, blocked: &[(String, S
     fold.policy.refresh_clashes && event.refreshed.is_none() && !blocked.iter().all(is_open)
 }
 
-/// What is said of a blocker whom Clerk was found not to have any more. Only a comparison removes them.
+/// The part of a reason that says that Clerk no longer has the blocker. Only a comparison removes such a user.
 fn gone(event: &Event, other: &str) -> &'static str {
     let is_gone = event.refreshed.as_ref().is_some_and(|refreshed| refreshed.gone.iter().any(|id| id == other));
     if is_gone { ", who is gone at Clerk: `clerk-sync reconcile --full` removes them" } else { "" }

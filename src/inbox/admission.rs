@@ -59,7 +59,7 @@ impl Rule {
         }
     }
 
-    /// Returns whom it refuses.
+    /// Returns a description of the users that it refuses.
     pub fn refuses(self) -> &'static str {
         match self {
             Self::Name => "having neither a first nor a last name",

@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(200);
 const ASK: Duration = Duration::from_secs(1);
 
+/// A clash that is being refreshed settles by itself, at once where nothing is in the way: so long it is waited for,
+/// whatever the caller's own patience, and so often asked about.
+const REFRESHED_WITHIN: Duration = Duration::from_secs(5);
+const ASK_REFRESHED: Duration = Duration::from_millis(400);
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ensured {
@@ -59,7 +64,15 @@ impl From<DbErr> for EnsureError {
     }
 }
 
-type Flight = Shared<BoxFuture<'static, Result<Ensured, EnsureError>>>;
+/// What one question to Clerk came to.
+#[derive(Debug, Clone)]
+enum Asked {
+    Answered(Ensured),
+    /// The user's clash is being brought up to date first: the reason of the event.
+    Refreshing(String),
+}
+
+type Flight = Shared<BoxFuture<'static, Result<Asked, EnsureError>>>;
 
 /// Brings people in. Cheap to clone; clones share the requests that are under way.
 #[derive(Clone)]
@@ -88,19 +101,28 @@ impl Ensurer {
     /// # Errors
     /// What the database says.
     pub async fn ensure(&self, clerk_id: &str, wait: Duration) -> Result<Ensured, EnsureError> {
-        let (started, mut asked) = (Instant::now(), None::<(Instant, Ensured)>);
+        let started = Instant::now();
+        let mut last = None::<(Instant, Asked)>;
         loop {
             if let Some(settled) = self.look(clerk_id).await? {
                 return Ok(settled);
             }
-            if asked.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK) {
+            let pause = if let Some((_, Asked::Refreshing(_))) = &last { ASK_REFRESHED } else { ASK };
+            if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= pause) {
                 match self.fly(clerk_id).await? {
-                    answer @ (Ensured::Live | Ensured::Deleted | Ensured::Refused(_)) => return Ok(answer),
-                    answer => asked = Some((Instant::now(), answer)),
+                    Asked::Answered(answer @ (Ensured::Live | Ensured::Deleted | Ensured::Refused(_))) => {
+                        return Ok(answer);
+                    }
+                    asked => last = Some((Instant::now(), asked)),
                 }
             }
+            let (wait, answer) = match &last {
+                None => (wait, Ensured::Unknown),
+                Some((_, Asked::Answered(answer))) => (wait, answer.clone()),
+                Some((_, Asked::Refreshing(why))) => (wait.max(REFRESHED_WITHIN), Ensured::Unanswered(why.clone())),
+            };
             if started.elapsed() >= wait {
-                return Ok(asked.map_or(Ensured::Unknown, |(_, answer)| answer));
+                return Ok(answer);
             }
             tokio::time::sleep(LOOK.min(wait)).await;
         }
@@ -129,7 +151,7 @@ impl Ensurer {
     }
 
     /// Asks Clerk, together with whoever is asking for the same person.
-    async fn fly(&self, clerk_id: &str) -> Result<Ensured, EnsureError> {
+    async fn fly(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
             match flights.get(clerk_id) {
@@ -150,27 +172,28 @@ impl Ensurer {
         answer
     }
 
-    async fn fetch(&self, clerk_id: &str) -> Result<Ensured, EnsureError> {
+    async fn fetch(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
+        let answered = |answer| Ok(Asked::Answered(answer));
         let Some(api) = &self.api else {
-            return Ok(Ensured::Unanswered("Clerk cannot be asked: set clerk.secret_key (CLERK_SECRET_KEY)".into()));
+            let why = "Clerk cannot be asked: set clerk.secret_key (CLERK_SECRET_KEY)";
+            return answered(Ensured::Unanswered(why.into()));
         };
         let object = match api.user(clerk_id, PATIENCE).await {
             Ok(Some(object)) => object,
-            Ok(None) => return Ok(Ensured::Unknown),
+            Ok(None) => return answered(Ensured::Unknown),
             Err(error @ ApiError::Refused { .. }) => {
                 tracing::debug!(%error, "Clerk refuses to look for somebody");
-                return Ok(Ensured::Unknown);
+                return answered(Ensured::Unknown);
             }
-            Err(error) => return Ok(Ensured::Unanswered(error.to_string())),
+            Err(error) => return answered(Ensured::Unanswered(error.to_string())),
         };
         let report = self.applier.apply(vec![stored(Kind::User, &object)], Origin::Ensure, false).await?;
-        let Some(applied) = report.applied.first() else { return Ok(Ensured::Unknown) };
+        let Some(applied) = report.applied.first() else { return answered(Ensured::Unknown) };
         let reason = || applied.outcome.reason.clone().unwrap_or_else(|| applied.outcome.outcome.to_owned());
-        Ok(match applied.outcome.state {
+        answered(match applied.outcome.state {
             // Stale: somebody newer is known, and their row is there, or is being refused.
             State::Done | State::Skipped => self.look(clerk_id).await?.unwrap_or_else(|| Ensured::Refused(reason())),
-            // Their clash is being refreshed: looked for again, like somebody whose delivery is under way.
-            State::Pending => Ensured::Unanswered(reason()),
+            State::Pending => return Ok(Asked::Refreshing(reason())),
             _ => Ensured::Refused(reason()),
         })
     }

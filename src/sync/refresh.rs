@@ -107,7 +107,7 @@ impl Refresher {
         Ok(holders)
     }
 
-    /// Reads users from Clerk; returns what it has, and whom its answers lack. Whoever an error concerns is in neither.
+    /// Reads users from Clerk; returns what it has, and the ids that its answers lack. Those of a failed request are in neither.
     async fn read(&self, ids: &BTreeSet<&str>) -> (Objects, Vec<String>) {
         let ids: Vec<&str> = ids.iter().copied().collect();
         let requests = ids.chunks(IDS_MAX).map(|ids| async move { (ids, self.api.users(ids, REQUEST_TIMEOUT).await) });
@@ -125,7 +125,7 @@ impl Refresher {
         (objects, absent)
     }
 
-    /// Asks for each user by name, since a list that lacks somebody proves nothing. Returns those whom Clerk itself says
+    /// Asks for each user by id, since absence from a list proves nothing. Returns those of whom Clerk itself says
     /// it does not have; others that it has after all join the objects.
     async fn prove_absence(&self, absent: Vec<String>, objects: &mut Objects) -> BTreeSet<String> {
         let requests = absent.into_iter().map(|id| async move {

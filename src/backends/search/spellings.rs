@@ -1,6 +1,6 @@
 //! Further spellings of a name under which people are looked for: CJK names are written without a space.
 //!
-//! `花子` and `佐藤` are written 佐藤花子 (and at times 花子佐藤), which is one word to whoever types it. Both orders are
+//! `花子` and `佐藤` are written 佐藤花子 (and at times 花子佐藤), which is one word to the reader. Both orders are
 //! indexed beside the names.
 
 use unicode_normalization::UnicodeNormalization as _;

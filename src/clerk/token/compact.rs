@@ -49,7 +49,7 @@ impl<'a> Compact<'a> {
     /// Splits a token and judges its header.
     ///
     /// # Errors
-    /// [`TokenError`] for what could not be a session token, whoever signed it.
+    /// [`TokenError`] for what could not be a session token, whatever its signature.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
         if OPAQUE_PREFIXES.iter().any(|prefix| token.starts_with(prefix)) {
             return Err(TokenError::Opaque);

@@ -21,7 +21,7 @@ use crate::{
     db::Db,
 };
 
-/// The user of the fixtures whom the checks are about.
+/// The user of the fixtures that the checks are about.
 const ADA: &str = "user_2xFixtureAda000000000000000";
 /// A newcomer with her address.
 const TWIN: &str = "user_2xFixtureTwin00000000000000";
