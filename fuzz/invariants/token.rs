@@ -112,9 +112,10 @@ fn is_in_force(claims: &Tree, require_party: bool) -> bool {
     let seconds =
         |name: &str| claims.last(name).and_then(Tree::as_number).and_then(|number| number.parse::<f64>().ok());
     let begun = |name: &str| seconds(name).is_none_or(|begins| begins <= now + LEEWAY + ROUNDING);
-    let party = text(claims, "azp").filter(|party| !party.is_empty());
+    // Scheme and host know no case; a blank party is none.
+    let party = text(claims, "azp").filter(|party| !party.trim().is_empty());
     text(claims, "iss") == Some(ISSUER)
-        && party.map_or(!require_party, |party| party == PARTY)
+        && party.map_or(!require_party, |party| party.eq_ignore_ascii_case(PARTY))
         && seconds("exp").is_some_and(|ends| now < ends + LEEWAY + ROUNDING)
         && begun("nbf")
         && begun("iat")
