@@ -1,4 +1,4 @@
-//! People whom the rules of entry refuse, as operators hear of them: `entry.require_name` refuses every sign-up
+//! Users that the rules of admission refuse, reported to operators: `entry.require_name` refuses every sign-up
 //! with Clerk's e-mail code, so the first refusal of a process is logged with the switch, and `doctor` and `dev` count.
 
 use std::sync::{
