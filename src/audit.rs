@@ -21,7 +21,8 @@ pub async fn page(
     before: Option<i64>,
     limit: usize,
 ) -> Result<(Vec<Model>, Option<i64>), DbErr> {
-    let mut select = Stmt::new(&db.read, "select * from audit_log where seq < ").val(before.unwrap_or(i64::MAX));
+    let mut select =
+        Stmt::new(&db.read, "select * from clerk_sync.audit_log where seq < ").val(before.unwrap_or(i64::MAX));
     if let Some(subject) = subject {
         select = select.sql(" and subject = ").val(subject);
     }
@@ -53,18 +54,21 @@ pub async fn operator(
     correlation_id: Option<&str>,
     now: Time,
 ) -> Result<(), DbErr> {
-    Stmt::new(tx, "insert into audit_log (actor, action, subject, diff, correlation_id, at) values ('operator', ")
-        .val(action)
-        .sql(", ")
-        .val(subject)
-        .sql(", ")
-        .val(diff)
-        .sql(", ")
-        .val(correlation_id)
-        .sql(", ")
-        .val(now)
-        .sql(")")
-        .exec(tx)
-        .await
-        .map(drop)
+    Stmt::new(
+        tx,
+        "insert into clerk_sync.audit_log (actor, action, subject, diff, correlation_id, at) values ('operator', ",
+    )
+    .val(action)
+    .sql(", ")
+    .val(subject)
+    .sql(", ")
+    .val(diff)
+    .sql(", ")
+    .val(correlation_id)
+    .sql(", ")
+    .val(now)
+    .sql(")")
+    .exec(tx)
+    .await
+    .map(drop)
 }

@@ -9,17 +9,17 @@
 
 mod connect;
 mod look;
+mod pool;
 mod quiet;
 mod rows;
+mod schema;
 mod stmt;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions};
 
-pub use connect::{connect, connections, migrate, pending_migrations};
+pub use connect::{connect, connections, migrate, migrate_down, pending_migrations};
 pub use look::{LookError, Steps, look, steps};
+pub use pool::{Pool, Transaction};
 pub use quiet::Quiet;
 pub use rows::{Cell, Col, Rows, Type};
 pub use stmt::Stmt;
@@ -27,19 +27,38 @@ pub use stmt::Stmt;
 /// Key of the advisory lock on Postgres: "clerksyn" in ASCII, so that nobody else takes it by chance.
 const COMMIT_LOCK: i64 = 0x636c_6572_6b73_796e;
 
+/// How a transaction that writes begins on Postgres, whatever the server's defaults are.
+/// - READ COMMITTED: what is read under the commit lock must be what was committed last.
+/// - Durability is ours to promise.
+/// - Plans are made for the sizes that the tables and the batch really have: a plan made while a table was still empty must
+///   not be kept once it is large.
+/// - A writer that stops answering must not hold the lock, and with it every writer, for ever.
+const WRITE: &str = "set transaction isolation level read committed, read write; set local synchronous_commit = on; \
+                     set local plan_cache_mode = force_custom_plan; \
+                     set local idle_in_transaction_session_timeout = '30s'";
+
+/// The same for what a crash may lose.
+const LAZY: &str = "set transaction isolation level read committed, read write; set local synchronous_commit = off; \
+                    set local plan_cache_mode = force_custom_plan";
+
+/// Waits for the commit lock, in a transaction on Postgres.
+fn commit_lock() -> String {
+    format!("select pg_catalog.pg_advisory_xact_lock({COMMIT_LOCK})")
+}
+
 /// Handles to one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {
     /// For writing. On SQLite one connection, so writers queue here instead of failing with "database is locked".
-    pub write: DatabaseConnection,
+    pub write: Pool,
     /// For writing what a crash may lose, because only work is repeated then: claims, leases, cursors, wake-ups, what
     /// retention removes, our own search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
     /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
-    pub lazy: DatabaseConnection,
+    pub lazy: Pool,
     /// For storing receipts: one statement, whose plan cannot grow old and is kept.
-    pub receipts: DatabaseConnection,
+    pub receipts: Pool,
     /// For reading.
-    pub read: DatabaseConnection,
+    pub read: Pool,
     /// The connection string, for listeners that need a connection of their own. Postgres only.
     listen_pool: Option<sqlx::PgPool>,
 }
@@ -55,30 +74,26 @@ impl Db {
         self.listen_pool.as_ref()
     }
 
-    /// A write transaction without the commit lock, for rows that only their own stage writes (receipts, claims, cursors).
+    /// A write transaction without the commit lock, for rows that only their own stage writes (receipts, cursors).
     ///
     /// # Errors
     /// When no connection can be had or the database refuses.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let immediate = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
-        let options = TransactionOptions { sqlite_transaction_mode: immediate, ..Default::default() };
-        self.write.begin_with_options(options).await
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.begin_write(WRITE).await
     }
 
     /// A write transaction that holds the commit lock, until it ends.
     ///
     /// # Errors
     /// When no connection can be had or the database refuses.
-    pub async fn begin_commit(&self) -> Result<DatabaseTransaction, DbErr> {
-        let tx = self.begin().await?;
-        if self.backend() == DbBackend::Postgres {
-            // A writer that stops answering must not hold everybody for ever.
-            let lock = format!(
-                "set local idle_in_transaction_session_timeout = '30s'; select pg_advisory_xact_lock({COMMIT_LOCK})"
-            );
-            tx.execute_unprepared(&lock).await?;
-        }
-        Ok(tx)
+    pub async fn begin_commit(&self) -> Result<Transaction, DbErr> {
+        self.begin_write(&format!("{WRITE}; {}", commit_lock())).await
+    }
+
+    async fn begin_write(&self, settings: &str) -> Result<Transaction, DbErr> {
+        let immediate = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: immediate, ..Default::default() };
+        self.write.begin(options, settings).await
     }
 
     /// A transaction for reading: all its statements see one state, so that what is put together from several tables
@@ -86,13 +101,10 @@ impl Db {
     ///
     /// # Errors
     /// When no connection can be had or the database refuses.
-    pub async fn begin_read(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin_read(&self) -> Result<Transaction, DbErr> {
         // On SQLite a deferred transaction is a snapshot from its first read on.
-        let tx = self.read.begin().await?;
-        if self.backend() == DbBackend::Postgres {
-            tx.execute_unprepared("set transaction isolation level repeatable read, read only").await?;
-        }
-        Ok(tx)
+        let snapshot = "set transaction isolation level repeatable read, read only";
+        self.read.begin(TransactionOptions::default(), snapshot).await
     }
 
     /// Whether the database answers.

@@ -30,7 +30,7 @@ use sea_orm::DbErr;
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Db, Quiet},
+    db::{Db, Quiet, Transaction},
 };
 
 pub use finding::{Finding, Level};
@@ -96,7 +96,7 @@ async fn bounded(check: &'static str, looking: impl Future<Output = Result<Vec<F
 }
 
 /// A transaction that reads, and that Postgres ends by itself where we have stopped waiting.
-async fn reading(db: &Db) -> Result<sea_orm::DatabaseTransaction, DbErr> {
+async fn reading(db: &Db) -> Result<Transaction, DbErr> {
     use sea_orm::ConnectionTrait as _;
     let tx = db.begin_read().await?;
     if db.backend() == sea_orm::DbBackend::Postgres {

@@ -197,9 +197,9 @@ impl Eraser {
 
     /// Whom these ids name; all of them deleted, or an error.
     async fn departed(&self, clerk_ids: &BTreeSet<String>) -> Result<Vec<Departed>, EraseError> {
-        let found = Stmt::new(&self.db.read, "select r.k, s.deleted, u.id, u.rev, (select coalesce(max(seq), 0) from outbox) as head from ")
+        let found = Stmt::new(&self.db.read, "select r.k, s.deleted, u.id, u.rev, (select coalesce(max(seq), 0) from clerk_sync.outbox) as head from ")
             .rows(Rows::keys(clerk_ids))
-            .sql(" left join subjects s on s.kind = 'user' and s.key = r.k left join users u on u.clerk_id = r.k order by r.k")
+            .sql(" left join clerk_sync.subjects s on s.kind = 'user' and s.key = r.k left join clerk_sync.users u on u.clerk_id = r.k order by r.k")
             .all(&self.db.read)
             .await?;
         let mut people = Vec::new();
@@ -219,7 +219,7 @@ impl Eraser {
     }
 
     async fn note(&self, clerk_ids: &BTreeSet<String>, now: Time) -> Result<(), DbErr> {
-        Stmt::new(&self.db.write, "update subjects set erased_at = ")
+        Stmt::new(&self.db.write, "update clerk_sync.subjects set erased_at = ")
             .val(now)
             .sql(" where kind = 'user' and erased_at is null and key in (select k from ")
             .rows(Rows::keys(clerk_ids))
@@ -236,7 +236,7 @@ impl Eraser {
     pub async fn due(&self, before: Time, limit: i64) -> Result<BTreeSet<String>, DbErr> {
         let found = Stmt::new(
             &self.db.read,
-            "select key from subjects where kind = 'user' and deleted and erased_at is null and buried_at is not null
+            "select key from clerk_sync.subjects where kind = 'user' and deleted and erased_at is null and buried_at is not null
                 and buried_at < ",
         )
         .val(before)

@@ -17,7 +17,7 @@ use crate::{
 /// What the database says.
 pub async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Duration) -> Result<bool, DbErr> {
     let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::minutes(1));
-    let taken = Stmt::new(&db.lazy, "insert into leases (name, owner, lease_until) values (")
+    let taken = Stmt::new(&db.lazy, "insert into clerk_sync.leases (name, owner, lease_until) values (")
         .val(name)
         .sql(", ")
         .val(owner)
@@ -38,6 +38,7 @@ pub async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Duration)
 /// # Errors
 /// What the database says.
 pub async fn release(db: &Db, name: &str, owner: &str) -> Result<(), DbErr> {
-    let delete = Stmt::new(&db.lazy, "delete from leases where name = ").val(name).sql(" and owner = ").val(owner);
+    let delete =
+        Stmt::new(&db.lazy, "delete from clerk_sync.leases where name = ").val(name).sql(" and owner = ").val(owner);
     delete.exec(&db.lazy).await.map(drop)
 }

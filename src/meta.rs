@@ -47,7 +47,7 @@ pub async fn epoch(db: &Db) -> Result<String, DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn get(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
-    let select = Stmt::new(&db.read, "select key, value from meta where key = ").val(key);
+    let select = Stmt::new(&db.read, "select key, value from clerk_sync.meta where key = ").val(key);
     let row: Option<entity::meta::Model> = select.one_as(&db.read).await?;
     Ok(row.map(|row| row.value))
 }
@@ -57,7 +57,8 @@ pub async fn get(db: &Db, key: &str) -> Result<Option<String>, DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn put(db: &Db, key: &str, value: &str) -> Result<(), DbErr> {
-    let insert = Stmt::new(&db.write, "insert into meta (key, value) values (").val(key).sql(", ").val(value);
+    let insert =
+        Stmt::new(&db.write, "insert into clerk_sync.meta (key, value) values (").val(key).sql(", ").val(value);
     let upsert = insert.sql(") on conflict (key) do update set value = excluded.value");
     upsert.exec(&db.write).await.map(drop)
 }
@@ -70,7 +71,7 @@ pub async fn renew(db: &Db, now: Time) -> Result<(String, String), DbErr> {
     let old = Meta::load(db).await?.epoch;
     let new = Uuid::new_v4().simple().to_string();
     let tx = db.begin().await?;
-    let update = Stmt::new(&tx, "update meta set value = ").val(new.as_str());
+    let update = Stmt::new(&tx, "update clerk_sync.meta set value = ").val(new.as_str());
     update.sql(" where key = 'epoch'").exec(&tx).await?;
     audit::operator(&tx, "epoch.renewed", "epoch", json!({"epoch": [old, new]}), None, now).await?;
     tx.commit().await?;
@@ -78,9 +79,10 @@ pub async fn renew(db: &Db, now: Time) -> Result<(String, String), DbErr> {
 }
 
 async fn get_or_make(db: &Db, key: &str, value: String) -> Result<String, DbErr> {
-    let insert = Stmt::new(&db.write, "insert into meta (key, value) values (").val(key).sql(", ").val(value);
+    let insert =
+        Stmt::new(&db.write, "insert into clerk_sync.meta (key, value) values (").val(key).sql(", ").val(value);
     insert.sql(") on conflict (key) do nothing").exec(&db.write).await?;
     let row: Option<entity::meta::Model> =
-        Stmt::new(&db.write, "select key, value from meta where key = ").val(key).one_as(&db.write).await?;
+        Stmt::new(&db.write, "select key, value from clerk_sync.meta where key = ").val(key).one_as(&db.write).await?;
     row.map(|row| row.value).ok_or_else(|| DbErr::RecordNotFound("meta".into()))
 }

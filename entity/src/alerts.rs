@@ -6,7 +6,7 @@ use crate::Id;
 
 /// Something an operator should know; alerts of one key are one row with a count.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "alerts")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "alerts")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

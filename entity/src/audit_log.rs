@@ -6,7 +6,7 @@ use crate::JsonText;
 
 /// Who changed what, when.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "audit_log")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "audit_log")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// What an operator decided about an address that two persons claim.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "conflict_decisions")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "conflict_decisions")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// A change that a sink refused for good.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "dead_letters")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "dead_letters")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// A person's addresses, as given and in normal form.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "email_addresses")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "email_addresses")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// Who a person is at other providers; `current` where it is shown.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "federated_identities")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "federated_identities")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -17,7 +17,7 @@ pub const SPENT: &str = "body is not null and state in ('done', 'skipped') and e
 
 /// The durable receipt of one delivery, with what became of it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "inbox")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "inbox")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key)]

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 /// Which replica does a duty that one does for all.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "leases")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "leases")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// A live membership.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "organization_memberships")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "organization_memberships")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::{Id, JsonText};
 
 /// One change, numbered in commit order.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "outbox")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "outbox")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

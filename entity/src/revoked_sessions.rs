@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 /// A session that Clerk ended; kept for a day, asked at every authentication.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "revoked_sessions")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "revoked_sessions")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

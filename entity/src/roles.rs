@@ -6,7 +6,7 @@ use crate::Id;
 
 /// Names of roles.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "roles")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "roles")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 /// How far a shared sink has got, and who is moving it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "sink_cursors")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "sink_cursors")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 /// Facts that only grow: newest version, entry, deletion, access, whose a membership id is.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "subjects")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "subjects")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::Id;
 
 /// A run over everybody at Clerk: how far it is, and what it found.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "sync_runs")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "sync_runs")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

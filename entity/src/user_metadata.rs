@@ -6,7 +6,7 @@ use crate::{Id, JsonText};
 
 /// Clerk's three metadata objects. `private_metadata` never leaves the database.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "user_metadata")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "user_metadata")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

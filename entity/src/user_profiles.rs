@@ -6,7 +6,7 @@ use crate::{Id, JsonText};
 
 /// What of a person is neither account nor metadata.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "user_profiles")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "user_profiles")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -6,7 +6,7 @@ use crate::{Id, JsonText};
 
 /// Settings: `mapped` follows Clerk, `settings` was written once and belongs to the application.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "user_settings")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "user_settings")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

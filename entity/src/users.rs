@@ -6,7 +6,7 @@ use crate::Id;
 
 /// One row a person, live or deleted. `id` is the stable business id.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "users")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "users")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

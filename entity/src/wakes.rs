@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 /// A parent that has come or gone, more of whose waiting rows are still to be woken.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "wakes")]
+#[sea_orm(schema_name = "clerk_sync", table_name = "wakes")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

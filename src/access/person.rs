@@ -52,20 +52,20 @@ pub fn is_welcome(status: &str, deletion_held: bool) -> bool {
 pub async fn judge(db: &impl ConnectionTrait, session: Session, now: Time) -> Result<Result<Person, Unwelcome>, DbErr> {
     let row: Option<Row> = Stmt::new(
         db,
-        "select u.id, u.status, u.deletion_held_at, (select count(*) from revoked_sessions where session_id = ",
+        "select u.id, u.status, u.deletion_held_at, (select count(*) from clerk_sync.revoked_sessions where session_id = ",
     )
     .val(session.session_id.as_str())
     .sql(" and expires_at > ")
     .val(now)
     // Of a user who was deleted, or is banned before they are admitted, there may be no row; the facts have it.
     .sql(
-        ") as ended, (select count(*) from subjects where kind = 'user' and (deleted or banned or deprovisioned)
+        ") as ended, (select count(*) from clerk_sync.subjects where kind = 'user' and (deleted or banned or deprovisioned)
             and key = ",
     )
     .val(session.clerk_id.as_str())
     .sql(
-        ") as barred, (select coalesce(max(seq), 0) from outbox) as head
-            from (select 1 as one) o left join users u on u.clerk_id = ",
+        ") as barred, (select coalesce(max(seq), 0) from clerk_sync.outbox) as head
+            from (select 1 as one) o left join clerk_sync.users u on u.clerk_id = ",
     )
     .val(session.clerk_id.as_str())
     .one_as(db)

@@ -53,7 +53,7 @@ impl OrganizationKey {
     }
 
     async fn find(&self, db: &impl ConnectionTrait) -> Result<Option<entity::organizations::Model>, DbErr> {
-        let find = Stmt::new(db, "select * from organizations where status = 'active' and ");
+        let find = Stmt::new(db, "select * from clerk_sync.organizations where status = 'active' and ");
         match self {
             Self::Id(id) => find.sql("id = ").val(*id).one_as(db).await,
             Self::Clerk(id) => find.sql("clerk_id = ").val(id.as_str()).one_as(db).await,
@@ -76,7 +76,8 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
     }
     state.reach_min_rev(&params).await?;
     let db = &state.db.read;
-    let mut select = Stmt::new(db, "select * from organizations where status = 'active' and id > ").val(after);
+    let mut select =
+        Stmt::new(db, "select * from clerk_sync.organizations where status = 'active' and id > ").val(after);
     if let Some(clerk_id) = clerk_id {
         select = select.sql(" and clerk_id = ").val(clerk_id);
     }
@@ -130,8 +131,8 @@ async fn members(
     sight::organization(&tx, &caller, organization.id.0).await?;
     let mut rows: Vec<Member> = Stmt::new(
         &tx,
-        "select m.user_id, u.clerk_id, u.display_name, u.image_url, m.role from organization_memberships m
-            join users u on u.id = m.user_id where m.organization_id = ",
+        "select m.user_id, u.clerk_id, u.display_name, u.image_url, m.role from clerk_sync.organization_memberships m
+            join clerk_sync.users u on u.id = m.user_id where m.organization_id = ",
     )
     .val(organization.id.0)
     .sql(" and m.user_id > ")
@@ -163,7 +164,7 @@ async fn of_user(
     let key = sight::whole(&caller, &segment).ok_or_else(Problem::missing)?;
     state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
-    let find = Stmt::new(&tx, "select id from users where status <> 'deleted' and ");
+    let find = Stmt::new(&tx, "select id from clerk_sync.users where status <> 'deleted' and ");
     let found = match &key {
         Key::Id(id) => find.sql("id = ").val(*id).all(&tx).await?,
         Key::Clerk(id) => find.sql("clerk_id = ").val(id.as_str()).all(&tx).await?,
@@ -171,8 +172,8 @@ async fn of_user(
     let user: Id = found.first().ok_or_else(Problem::missing)?.try_get("", "id")?;
     let mut rows = Stmt::new(
         &tx,
-        "select o.*, m.role as member_role, m.permissions as member_permissions from organization_memberships m
-            join organizations o on o.id = m.organization_id where m.user_id = ",
+        "select o.*, m.role as member_role, m.permissions as member_permissions from clerk_sync.organization_memberships m
+            join clerk_sync.organizations o on o.id = m.organization_id where m.user_id = ",
     )
     .val(user.0)
     .sql(" and o.id > ")

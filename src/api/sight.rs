@@ -38,10 +38,10 @@ struct Shared {
 
 /// One row each organisation, in the order of our ids; the person is the same in all of them.
 const SHARED: &str = "select u.id, u.clerk_id, u.display_name, u.image_url, m.role, o.id as organization_id,
-        o.clerk_id as organization_clerk_id from users u
-    join organization_memberships m on m.user_id = u.id
-    join organizations o on o.id = m.organization_id and o.status = 'active'
-    join organization_memberships own on own.organization_id = m.organization_id and own.user_id = ";
+        o.clerk_id as organization_clerk_id from clerk_sync.users u
+    join clerk_sync.organization_memberships m on m.user_id = u.id
+    join clerk_sync.organizations o on o.id = m.organization_id and o.status = 'active'
+    join clerk_sync.organization_memberships own on own.organization_id = m.organization_id and own.user_id = ";
 
 /// The public profile of the person whom this segment names, for somebody who shares a live organisation with them: who
 /// they are, and where they meet the caller. `role` is theirs where that is in one organisation only.
@@ -75,7 +75,8 @@ pub(super) async fn profile(db: &impl ConnectionTrait, caller: &Caller, segment:
 pub(super) async fn organization(db: &impl ConnectionTrait, caller: &Caller, id: Uuid) -> Result<(), Problem> {
     let Caller::Person(person) = caller else { return Ok(()) };
     let Some(user) = person.id else { return Err(Problem::missing()) };
-    let find = Stmt::new(db, "select 1 as one from organization_memberships where organization_id = ").val(id);
+    let find =
+        Stmt::new(db, "select 1 as one from clerk_sync.organization_memberships where organization_id = ").val(id);
     let found = find.sql(" and user_id = ").val(user).all(db).await?;
     if found.is_empty() { Err(Problem::missing()) } else { Ok(()) }
 }

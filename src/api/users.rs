@@ -39,10 +39,11 @@ async fn list(State(state): State<ApiState>, _: Reader, params: Params) -> Resul
     }
     state.reach_min_rev(&params).await?;
     let tx = state.db.begin_read().await?;
-    let mut select = Stmt::new(&tx, "select u.id from users u");
+    let mut select = Stmt::new(&tx, "select u.id from clerk_sync.users u");
     if let Some(email) = email {
-        select =
-            select.sql(" join email_addresses e on e.user_id = u.id and e.verified and e.normalised = ").val(email);
+        select = select
+            .sql(" join clerk_sync.email_addresses e on e.user_id = u.id and e.verified and e.normalised = ")
+            .val(email);
     }
     select = select.sql(" where u.status <> 'deleted' and u.id > ").val(after);
     if let Some(clerk_id) = clerk_id {

@@ -1,10 +1,10 @@
 //! Opening the database and bringing its tables up to date.
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, TransactionOptions};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
-use super::{COMMIT_LOCK, Db};
+use super::{Db, LAZY, Pool, Transaction, WRITE, commit_lock, schema::Schema};
 use crate::config;
 
 /// Claims, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
@@ -21,29 +21,28 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     let url = config.url.expose();
     if url.starts_with("sqlite:") {
         prepare_directory(url)?;
-        let write = Database::connect(sqlite(config, 1)).await?;
+        let write = Pool::new(Database::connect(sqlite(config, 1)).await?, Schema::sqlite());
         let read = Database::connect(sqlite(config, config.max_read_connections)).await?;
+        let read = Pool::new(read, Schema::sqlite());
         return Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
     if !url.starts_with("postgres://") {
         return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into()));
     }
-    let bare = Database::connect(postgres(config, &url, 1, "")).await?;
+    let bare = Database::connect(postgres(config, &url, 1)).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
     bare.close().await?;
-    // A plan made while a table was still empty must not be kept once it is large: batches are planned each for itself,
-    // by the sizes that the tables and the batch really have.
-    // Durability is ours to promise, whatever the server's default is.
-    let fresh = "set plan_cache_mode = force_custom_plan; set synchronous_commit = on;";
-    let write = Database::connect(postgres(config, &url, config.max_connections, fresh)).await?;
-    let lazy = "set plan_cache_mode = force_custom_plan; set synchronous_commit = off;";
-    let lazy = Database::connect(postgres(config, &url, LAZY_CONNECTIONS, lazy)).await?;
-    // Nothing is looked up by the one statement that these run.
-    let kept = "set plan_cache_mode = auto; set synchronous_commit = on;";
-    let receipts = Database::connect(postgres(config, &url, RECEIPT_CONNECTIONS, kept)).await?;
-    let read = Database::connect(postgres(config, &url, config.max_read_connections, "")).await?;
-    let listen_pool = Some(read.get_postgres_connection_pool().clone());
+    let schema = Schema::postgres(&config.schema);
+    let open = async |connections| -> Result<Pool, DbErr> {
+        Ok(Pool::new(Database::connect(postgres(config, &url, connections)).await?, schema.clone()))
+    };
+    let write = open(config.max_connections).await?.with_settings(WRITE);
+    let lazy = open(LAZY_CONNECTIONS).await?.with_settings(LAZY);
+    // Their one statement sets what it needs itself.
+    let receipts = open(RECEIPT_CONNECTIONS).await?;
+    let read = open(config.max_read_connections).await?;
+    let listen_pool = Some(read.connections().get_postgres_connection_pool().clone());
     Ok(Db { write, lazy, receipts, read, listen_pool })
 }
 
@@ -79,21 +78,10 @@ fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
     options
 }
 
-pub(super) fn postgres(config: &config::Database, url: &str, connections: u32, setup: &'static str) -> ConnectOptions {
+pub(super) fn postgres(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {
     let mut options = options(config, url, connections);
-    // `public` stays on the path for pg_trgm where a database already had it there.
-    // READ COMMITTED, whatever the database's default is: what is read under the commit lock must be what was committed last.
-    let setup = format!(
-        "set search_path = {}, public; set timezone = 'UTC'; set default_transaction_isolation = 'read committed'; {setup}",
-        config.schema
-    );
-    options.map_sqlx_postgres_pool_opts(move |pool| {
-        let setup = setup.clone();
-        pool.after_connect(move |connection, _| {
-            let setup = sqlx::AssertSqlSafe(setup.clone());
-            Box::pin(async move { sqlx::Executor::execute(connection, sqlx::raw_sql(setup)).await.map(drop) })
-        })
-    });
+    // A parameter of the start that poolers refuse, and that only text needs: values travel in binary.
+    options.map_sqlx_postgres_opts(|options| options.extra_float_digits(None));
     options
 }
 
@@ -113,15 +101,42 @@ fn prepare_directory(url: &str) -> Result<(), DbErr> {
 pub async fn migrate(db: &Db) -> Result<(), DbErr> {
     match db.backend() {
         DbBackend::Postgres => {
-            // Not `begin_commit`, whose time limit on an idle transaction would let go of the lock during a long step.
-            let lock = db.begin().await?;
-            lock.execute_unprepared(&format!("select pg_advisory_xact_lock({COMMIT_LOCK})")).await?;
-            let result = Migrator::up(&db.write, None).await;
-            lock.commit().await?;
-            result
+            let tx = begin_migration(db).await?;
+            Migrator::up(tx.inner(), None).await?;
+            tx.commit().await
         }
-        _ => Migrator::up(&db.write, None).await,
+        _ => Migrator::up(db.write.connections(), None).await,
     }
+}
+
+/// Takes the last `count` steps back.
+///
+/// # Errors
+/// When a step fails; it is rolled back.
+pub async fn migrate_down(db: &Db, count: u32) -> Result<(), DbErr> {
+    match db.backend() {
+        DbBackend::Postgres => {
+            let tx = begin_migration(db).await?;
+            Migrator::down(tx.inner(), Some(count)).await?;
+            tx.commit().await
+        }
+        _ => Migrator::down(db.write.connections(), Some(count)).await,
+    }
+}
+
+/// One transaction for all steps, under the commit lock. Steps name tables without a schema, so it has a path of its own:
+/// our schema, and where the extension that they use is installed already. (Not [`Db::begin_commit`], whose time limit on an
+/// idle transaction would let go of the lock during a long step.)
+async fn begin_migration(db: &Db) -> Result<Transaction, DbErr> {
+    let schema = db.write.schema().name();
+    let settings = format!(
+        "set transaction isolation level read committed, read write; set local synchronous_commit = on; {}; \
+         select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', '{schema}', \
+           (select pg_catalog.quote_ident(n.nspname) from pg_catalog.pg_extension e \
+            join pg_catalog.pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_trgm')), true)",
+        commit_lock()
+    );
+    db.write.begin(TransactionOptions::default(), &settings).await
 }
 
 /// Names of the steps that are not applied yet.
@@ -129,6 +144,5 @@ pub async fn migrate(db: &Db) -> Result<(), DbErr> {
 /// # Errors
 /// When the database does not answer.
 pub async fn pending_migrations(db: &Db) -> Result<Vec<String>, DbErr> {
-    let connection: &DatabaseConnection = &db.write;
-    Ok(Migrator::get_pending_migrations(connection).await?.iter().map(|step| step.name().to_owned()).collect())
+    Ok(super::steps(db).await?.pending)
 }

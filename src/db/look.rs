@@ -8,7 +8,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, Database, DbBackend, DbErr};
 use sqlx::{Connection as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::{Db, Stmt, connect};
+use super::{Db, Pool, Stmt, connect, schema::Schema};
 use crate::config;
 
 /// One that listens, one that notifies, one that reads.
@@ -54,8 +54,9 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     let options = PgConnectOptions::from_str(&url).map_err(|_| LookError::Url)?;
     let first = sqlx::PgConnection::connect_with(&options).await.map_err(LookError::Connection)?;
     first.close().await.map_err(LookError::Connection)?;
-    let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS, "")).await.map_err(LookError::Pool)?;
-    let listen_pool = Some(pool.get_postgres_connection_pool().clone());
+    let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS)).await.map_err(LookError::Pool)?;
+    let pool = Pool::new(pool, Schema::postgres(&config.schema));
+    let listen_pool = Some(pool.connections().get_postgres_connection_pool().clone());
     Ok(Db { write: pool.clone(), lazy: pool.clone(), receipts: pool.clone(), read: pool, listen_pool })
 }
 
@@ -76,8 +77,11 @@ async fn sqlite(url: &str) -> Result<Db, LookError> {
         });
         open
     };
-    let write = Database::connect(open(true)).await.map_err(LookError::Pool)?;
-    let read = Database::connect(open(false)).await.map_err(LookError::Pool)?;
+    let open = async |writes| {
+        let connections = Database::connect(open(writes)).await.map_err(LookError::Pool)?;
+        Ok::<_, LookError>(Pool::new(connections, Schema::sqlite()))
+    };
+    let (write, read) = (open(true).await?, open(false).await?);
     Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None })
 }
 
@@ -96,22 +100,18 @@ pub struct Steps {
 ///
 /// # Errors
 /// What the database says.
-pub async fn steps(db: &Db, schema: &str) -> Result<Steps, DbErr> {
+pub async fn steps(db: &Db) -> Result<Steps, DbErr> {
     let tx = db.begin_read().await?;
-    // By its whole name: `public` is on the path too, and may hold an application's own.
-    let (there, table) = match db.backend() {
+    let there = match db.backend() {
         DbBackend::Postgres => {
-            let table = format!("{schema}.seaql_migrations");
-            (Stmt::new(&tx, "select 1 as one where to_regclass(").val(table.as_str()).sql(") is not null"), table)
+            let table = format!("{}.seaql_migrations", db.read.schema().name());
+            Stmt::new(&tx, "select 1 as one where pg_catalog.to_regclass(").val(table).sql(") is not null")
         }
-        _ => {
-            let there = "select 1 as one from sqlite_master where type = 'table' and name = 'seaql_migrations'";
-            (Stmt::new(&tx, there), "seaql_migrations".to_owned())
-        }
+        _ => Stmt::new(&tx, "select 1 as one from sqlite_master where type = 'table' and name = 'seaql_migrations'"),
     };
     let mut applied = BTreeSet::new();
     if !there.all(&tx).await?.is_empty() {
-        for row in Stmt::new(&tx, "select version from ").sql(&table).all(&tx).await? {
+        for row in Stmt::new(&tx, "select version from clerk_sync.seaql_migrations").all(&tx).await? {
             applied.insert(row.try_get::<String>("", "version")?);
         }
     }

@@ -141,6 +141,8 @@ impl Rows {
         }
     }
 
+    /// `unnest` is qualified: one of an application's own for arrays of text would fit better than the built-in one.
+    ///
     /// Arrays travel as Postgres' own array literals, one text a column: the driver's typed arrays cannot hold nulls.
     /// Bytes and JSON, which a literal would escape at length, travel as typed arrays, where empty stands for null.
     fn render_unnest(mut self, sql: &mut String, values: &mut Vec<Value>) {
@@ -150,7 +152,7 @@ impl Rows {
             Type::Bytes => format!("nullif(\"{name}\", ''::bytea) as \"{name}\""),
             _ => format!("\"{name}\""),
         });
-        sql.push_str(&format!("(select {} from unnest(", names.collect::<Vec<_>>().join(", ")));
+        sql.push_str(&format!("(select {} from rows from (", names.collect::<Vec<_>>().join(", ")));
         for (index, Col(_, ty)) in self.cols.iter().enumerate() {
             let column = self.rows.iter_mut().filter_map(|row| row.get_mut(index));
             let cast = match ty {
@@ -169,7 +171,7 @@ impl Rows {
             });
             let comma = if index > 0 { ", " } else { "" };
             // In a select of its own: the planner would read a bare array to guess how many rows there are, all of it.
-            sql.push_str(&format!("{comma}(select ${}{cast})", values.len()));
+            sql.push_str(&format!("{comma}pg_catalog.unnest((select ${}{cast}))", values.len()));
         }
         let names = self.cols.iter().map(|Col(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         sql.push_str(&format!(") as u({names})) r"));

@@ -56,7 +56,7 @@ pub(super) async fn check(config: &config::Database, clock: &Clock) -> Examined 
 }
 
 async fn migrations(db: &Db, config: &config::Database) -> Result<Finding, DbErr> {
-    let steps = db::steps(db, &config.schema).await?;
+    let steps = db::steps(db).await?;
     let place = match db.backend() {
         DbBackend::Postgres => format!(" in the schema {}", config.schema),
         _ => String::new(),

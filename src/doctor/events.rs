@@ -50,7 +50,7 @@ pub(super) async fn check(db: &Db, clock: &Clock) -> Result<Vec<Finding>, DbErr>
         "select event_type, count(*) as n,
             sum(case when state = 'skipped' and outcome = 'ignored' then 1 else 0 end) as ignored,
             sum(case when outcome = 'example' then 1 else 0 end) as examples, max(received_at) as last
-            from (select event_type, state, outcome, received_at, origin from inbox order by seq desc limit ",
+            from (select event_type, state, outcome, received_at, origin from clerk_sync.inbox order by seq desc limit ",
     )
     .val(WINDOW)
     .sql(") newest where origin = 'webhook' group by event_type order by n desc, event_type limit 200")

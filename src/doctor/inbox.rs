@@ -46,7 +46,7 @@ pub(super) async fn check(db: &Db, clock: &Clock) -> Result<Vec<Finding>, DbErr>
     let queues = Queues::read(db, clock.now()).await?;
     let tx = reading(db).await?;
     let failing: Vec<(String, i64)> =
-        Stmt::new(&tx, "select sink, attempts from sink_cursors where attempts > 0 order by sink limit 20")
+        Stmt::new(&tx, "select sink, attempts from clerk_sync.sink_cursors where attempts > 0 order by sink limit 20")
             .all(&tx)
             .await?
             .iter()

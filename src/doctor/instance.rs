@@ -16,7 +16,7 @@ pub(super) async fn check(db: &Db, ours: Option<&str>, key: Option<&str>) -> Res
     let tx = reading(db).await?;
     let rows = Stmt::new(
         &tx,
-        "select distinct instance_id from (select instance_id, outcome from inbox order by seq desc limit 1000) newest
+        "select distinct instance_id from (select instance_id, outcome from clerk_sync.inbox order by seq desc limit 1000) newest
             where instance_id is not null and coalesce(outcome, '') <> 'example' order by instance_id limit 10",
     )
     .all(&tx)

@@ -22,7 +22,6 @@ struct Server {
     standby: bool,
     fsync: String,
     commits: String,
-    path: String,
     may_write: bool,
     most: i64,
     reserved: i64,
@@ -45,7 +44,6 @@ pub(super) async fn check(
         "select current_setting('server_version') as version, current_setting('server_encoding') as encoding,
             current_setting('default_transaction_read_only') as read_only, pg_is_in_recovery() as standby,
             current_setting('fsync') as fsync, current_setting('synchronous_commit') as commits,
-            current_setting('search_path') as path,
             current_setting('max_connections')::bigint as most,
             current_setting('superuser_reserved_connections')::bigint as reserved,
             coalesce((select rolconnlimit::bigint from pg_roles where rolname = current_user), -1) as of_role,
@@ -67,7 +65,6 @@ pub(super) async fn check(
 
 fn itself(server: &Server, schema: &str) -> Finding {
     let version = server.version.split(' ').next().unwrap_or_default();
-    let first = server.path.split(',').next().unwrap_or_default().trim().trim_matches('"');
     if server.standby || server.read_only == "on" {
         let what = if server.standby {
             "is a replica that only reads"
@@ -76,13 +73,6 @@ fn itself(server: &Server, schema: &str) -> Finding {
         };
         let remedy = "Set DATABASE_URL to the primary, or default_transaction_read_only = off for our user";
         return Finding::fail(DATABASE, format!("Postgres {version} {what}"), remedy);
-    }
-    if !first.eq_ignore_ascii_case(schema) {
-        return Finding::fail(
-            DATABASE,
-            "what a session sets is forgotten: a pooler hands each transaction to another session",
-            "Set DATABASE_URL to the server itself, or to a pool of sessions (PgBouncer: pool_mode = session)",
-        );
     }
     if !server.may_write {
         return Finding::fail(
@@ -142,7 +132,6 @@ mod tests {
             standby: false,
             fsync: "on".into(),
             commits: "on".into(),
-            path: "clerk_sync, public".into(),
             may_write: true,
             most: 100,
             reserved: 3,
@@ -160,8 +149,6 @@ mod tests {
             itself(&server, "clerk_sync")
         };
         assert_eq!(judged(|_| ()), Finding::ok(DATABASE, "Postgres 17.2"));
-        assert_eq!(judged(|s| s.path = "\"$user\", public".into()).level, Level::Fail);
-        assert!(judged(|s| s.path = "public".into()).remedy.unwrap().contains("pool_mode = session"));
         assert_eq!(judged(|s| s.standby = true).level, Level::Fail);
         assert_eq!(judged(|s| s.read_only = "on".into()).level, Level::Fail);
         assert!(judged(|s| s.may_write = false).remedy.unwrap().contains("grant usage, create on schema clerk_sync"));

@@ -35,16 +35,19 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
 }
 
 async fn naming(db: &Db, people: &[Departed], after: i64, last: i64) -> Result<Vec<Row>, DbErr> {
-    Stmt::new(&db.read, "select i.seq, i.state, i.subject, i.body from inbox i where i.body is not null and i.seq > ")
-        .val(after)
-        .sql(" and i.seq <= ")
-        .val(last)
-        .sql(" and exists (select 1 from ")
-        .rows(clerk_ids(people))
-        .dialect(" where strpos(cast(i.user_ids as text), ", " where instr(i.user_ids, ")
-        .sql("'\"' || r.k || '\"') > 0)")
-        .all_as(&db.read)
-        .await
+    Stmt::new(
+        &db.read,
+        "select i.seq, i.state, i.subject, i.body from clerk_sync.inbox i where i.body is not null and i.seq > ",
+    )
+    .val(after)
+    .sql(" and i.seq <= ")
+    .val(last)
+    .sql(" and exists (select 1 from ")
+    .rows(clerk_ids(people))
+    .dialect(" where strpos(cast(i.user_ids as text), ", " where instr(i.user_ids, ")
+    .sql("'\"' || r.k || '\"') > 0)")
+    .all_as(&db.read)
+    .await
 }
 
 /// The new body (`None`: empty), or nothing to change.
@@ -83,7 +86,7 @@ fn blank(value: &mut Value, people: &[Departed]) -> bool {
 async fn write(db: &Db, changes: Vec<(i64, Option<Vec<u8>>)>) -> Result<(), DbErr> {
     let mut rows = Rows::new(&[Col("seq", Type::Int), Col("body", Type::Bytes)]);
     changes.into_iter().for_each(|(seq, body)| rows.push(vec![Cell::Int(seq), body.into()]));
-    Stmt::new(&db.write, "update inbox set body = r.body from ")
+    Stmt::new(&db.write, "update clerk_sync.inbox set body = r.body from ")
         .rows(rows)
         .sql(" where inbox.seq = r.seq")
         .exec(&db.write)

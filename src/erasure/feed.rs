@@ -54,7 +54,7 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
         }
         touched += changes.len() as u64;
         if erase && !changes.is_empty() {
-            Stmt::new(&db.write, "update outbox set payload = r.payload from ")
+            Stmt::new(&db.write, "update clerk_sync.outbox set payload = r.payload from ")
                 .rows(changes)
                 .sql(" where outbox.seq = r.seq")
                 .exec(&db.write)
@@ -68,7 +68,7 @@ pub(super) async fn visit(db: &Db, people: &[Departed], erase: bool) -> Result<u
 /// Rows about the people themselves and their memberships, and what operators were told of them. An organisation's own
 /// row may name its creator's id and keeps it.
 async fn naming(db: &Db, people: &[Departed], after: i64, last: i64) -> Result<Vec<Row>, DbErr> {
-    Stmt::new(&db.read, "select o.seq, o.payload from outbox o where o.seq > ")
+    Stmt::new(&db.read, "select o.seq, o.payload from clerk_sync.outbox o where o.seq > ")
         .val(after)
         .sql(" and o.seq <= ")
         .val(last)

@@ -14,7 +14,7 @@ async fn count(db: &Db, statement: Stmt) -> Result<u64, DbErr> {
 
 /// Rows of `table` for which `which` holds, where `r.k` is one of `keys`: removed, or only counted.
 async fn remove(db: &Db, table: &str, which: &str, keys: Rows, erase: bool) -> Result<u64, DbErr> {
-    let head = if erase { "delete from " } else { "select count(*) as n from " };
+    let head = if erase { "delete from clerk_sync." } else { "select count(*) as n from clerk_sync." };
     let connection = if erase { &db.write } else { &db.read };
     let statement = Stmt::new(connection, head).sql(table).sql(" where exists (select 1 from ").rows(keys);
     let statement = statement.sql(" where ").sql(which).sql(")");
@@ -45,10 +45,11 @@ pub(super) async fn audit(db: &Db, people: &[Departed], erase: bool) -> Result<u
     const WHICH: &str = " where cast(diff as text) <> '{}' and exists (select 1 from ";
     const NAMES: &str = " where audit_log.subject = r.k or audit_log.subject like '%/' || r.k)";
     if erase {
-        let update = Stmt::new(&db.write, "update audit_log set diff = '{}'").sql(WHICH).rows(clerk_ids(people));
+        let update =
+            Stmt::new(&db.write, "update clerk_sync.audit_log set diff = '{}'").sql(WHICH).rows(clerk_ids(people));
         return update.sql(NAMES).exec(&db.write).await;
     }
-    let find = Stmt::new(&db.read, "select count(*) as n from audit_log").sql(WHICH).rows(clerk_ids(people));
+    let find = Stmt::new(&db.read, "select count(*) as n from clerk_sync.audit_log").sql(WHICH).rows(clerk_ids(people));
     count(db, find.sql(NAMES)).await
 }
 

@@ -9,7 +9,7 @@ const WINDOW: i64 = 20_000;
 
 /// The `seq` with which the window after `after` ends; `None`: the table ends there. `table` has a `seq`.
 pub(super) async fn last(db: &Db, table: &'static str, after: i64) -> Result<Option<i64>, DbErr> {
-    let found = Stmt::new(&db.read, "select max(seq) as last from (select seq from ")
+    let found = Stmt::new(&db.read, "select max(seq) as last from (select seq from clerk_sync.")
         .sql(table)
         .sql(" where seq > ")
         .val(after)

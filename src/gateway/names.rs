@@ -103,20 +103,20 @@ async fn load_people(db: &impl ConnectionTrait, names: impl Iterator<Item = &Nam
     }
     Stmt::new(db, "select r.k, u.id, u.clerk_id from ")
         .rows(ids)
-        .sql(" join users u on u.id = ")
+        .sql(" join clerk_sync.users u on u.id = ")
         .dialect("cast(r.k as uuid)", "r.k")
         .sql(" union all select r.k, u.id, u.clerk_id from ")
         .rows(clerk_ids)
-        .sql(" join users u on u.clerk_id = r.k")
+        .sql(" join clerk_sync.users u on u.clerk_id = r.k")
         .all_as(db)
         .await
 }
 
 /// Where it was not kept which row brought somebody in, it was none after the last that wrote their membership.
 const ORGANIZATION: &str = "select r.k, o.id, o.clerk_id, o.status, coalesce(nullif(m.joined_seq, 0), m.rev) as since,
-        (select coalesce(max(seq), 0) from outbox) as head from ";
-const MEMBERSHIP: &str = " left join organization_memberships m on m.organization_id = o.id
-        and m.user_id = (select u.id from users u where u.clerk_id = ";
+        (select coalesce(max(seq), 0) from clerk_sync.outbox) as head from ";
+const MEMBERSHIP: &str = " left join clerk_sync.organization_memberships m on m.organization_id = o.id
+        and m.user_id = (select u.id from clerk_sync.users u where u.clerk_id = ";
 
 async fn load_organizations(
     db: &impl ConnectionTrait,
@@ -129,14 +129,14 @@ async fn load_organizations(
     }
     Stmt::new(db, ORGANIZATION)
         .rows(ids)
-        .sql(" join organizations o on o.id = ")
+        .sql(" join clerk_sync.organizations o on o.id = ")
         .dialect("cast(r.k as uuid)", "r.k")
         .sql(MEMBERSHIP)
         .val(member)
         .sql(") union all ")
         .sql(ORGANIZATION)
         .rows(clerk_ids)
-        .sql(" join organizations o on o.clerk_id = r.k")
+        .sql(" join clerk_sync.organizations o on o.clerk_id = r.k")
         .sql(MEMBERSHIP)
         .val(member)
         .sql(")")

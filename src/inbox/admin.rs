@@ -4,14 +4,14 @@
 //! Invariants: a row that is being worked on is never touched; every change is audited in its own transaction; the
 //! commit lock is held, so that no commit wakes a parked row while it is being put aside.
 
-use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
+use sea_orm::{DbErr, FromQueryResult};
 use serde_json::json;
 
 use crate::{
     audit,
     clerk::private::keeps_body,
     clock::Time,
-    db::{Db, Stmt},
+    db::{Db, Stmt, Transaction},
     domain::State,
 };
 
@@ -56,7 +56,7 @@ pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> 
     }
     Stmt::new(
         &tx,
-        "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
+        "update clerk_sync.inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
             claim = null, attempts = 0, duration_us = null, finished_at = null, available_at = ",
     )
     .val(now)
@@ -86,7 +86,7 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     }
     Stmt::new(
         &tx,
-        "update inbox set state = 'discarded', outcome = 'discarded', awaits = null, awaits_too = null, claim = null,
+        "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', awaits = null, awaits_too = null, claim = null,
             finished_at = ",
     )
     .val(now)
@@ -94,30 +94,26 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     .val(row.seq)
     .exec(&tx)
     .await?;
-    let close = Stmt::new(&tx, "update conflicts set state = 'resolved', resolved_at = ").val(now);
+    let close = Stmt::new(&tx, "update clerk_sync.conflicts set state = 'resolved', resolved_at = ").val(now);
     close.sql(" where state = 'open' and svix_id = ").val(svix_id).exec(&tx).await?;
     note(&tx, "event.discarded", svix_id, &row, State::Discarded, now).await?;
     Ok(tx.commit().await?)
 }
 
 /// The row, locked: claims take no commit lock.
-async fn find(tx: &DatabaseTransaction, svix_id: &str) -> Result<Row, AdminError> {
-    Stmt::new(tx, "select seq, event_type, subject, state, body is not null as has_body from inbox where svix_id = ")
-        .val(svix_id)
-        .dialect(" for update", "")
-        .one_as(tx)
-        .await?
-        .ok_or(AdminError::Missing)
+async fn find(tx: &Transaction, svix_id: &str) -> Result<Row, AdminError> {
+    Stmt::new(
+        tx,
+        "select seq, event_type, subject, state, body is not null as has_body from clerk_sync.inbox where svix_id = ",
+    )
+    .val(svix_id)
+    .dialect(" for update", "")
+    .one_as(tx)
+    .await?
+    .ok_or(AdminError::Missing)
 }
 
-async fn note(
-    tx: &DatabaseTransaction,
-    action: &str,
-    svix_id: &str,
-    row: &Row,
-    state: State,
-    now: Time,
-) -> Result<(), DbErr> {
+async fn note(tx: &Transaction, action: &str, svix_id: &str, row: &Row, state: State, now: Time) -> Result<(), DbErr> {
     let subject = row.subject.as_deref().unwrap_or(svix_id);
     audit::operator(tx, action, subject, json!({"state": [row.state, state.as_str()]}), Some(svix_id), now).await
 }

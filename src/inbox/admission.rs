@@ -92,7 +92,7 @@ impl Refused {
             db,
             "select count(distinct case when reason like '%entry.require_name: %' then subject end) as nameless,
                 count(distinct case when reason like '%entry.require_email: %' then subject end) as mailless
-                from (select subject, reason from inbox where state = 'rejected' and ",
+                from (select subject, reason from clerk_sync.inbox where state = 'rejected' and ",
         )
         .sql(PARKED)
         .sql(" order by seq desc limit ")

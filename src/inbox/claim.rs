@@ -30,11 +30,11 @@ pub struct Claimed {
 /// What the database says; nothing is claimed then.
 pub async fn claim(db: &Db, claim: &str, limit: u32, now: Time, lease: Duration) -> Result<Vec<Claimed>, DbErr> {
     let until = now + chrono::Duration::from_std(lease).unwrap_or(chrono::Duration::minutes(1));
-    let rows = Stmt::new(&db.lazy, "update inbox set state = 'running', claim = ")
+    let rows = Stmt::new(&db.lazy, "update clerk_sync.inbox set state = 'running', claim = ")
         .val(claim)
         .sql(", available_at = ")
         .val(until)
-        .sql(" where seq in (select seq from inbox where state = 'pending' and available_at <= ")
+        .sql(" where seq in (select seq from clerk_sync.inbox where state = 'pending' and available_at <= ")
         .val(now)
         .sql(" order by available_at, seq limit ")
         .val(i64::from(limit))

@@ -81,7 +81,7 @@ pub async fn page(
         None => newest_below(db, i64::MAX).await?.unwrap_or(0).saturating_add(1),
     };
     let floor = if filter.is_cheap() { 0 } else { before.saturating_sub(window).max(0) };
-    let mut select = Stmt::new(&db.read, "select ").sql(COLUMNS).sql(" from inbox where seq < ").val(before);
+    let mut select = Stmt::new(&db.read, "select ").sql(COLUMNS).sql(" from clerk_sync.inbox where seq < ").val(before);
     select = select.sql(" and seq >= ").val(floor);
     if let Some(state) = filter.state {
         // A word of ours, and part of the text: the partial indexes are found by it.
@@ -90,7 +90,7 @@ pub async fn page(
             // Found first, by their own index, and then put in order: by the order alone they would be looked for
             // through everything that is done.
             State::Pending | State::Running => {
-                select.sql(&format!(" and seq in (select seq from inbox where state = '{word}')"))
+                select.sql(&format!(" and seq in (select seq from clerk_sync.inbox where state = '{word}')"))
             }
             State::Done | State::Skipped => select.sql(&format!(" and state = '{word}'")),
             _ => select.sql(&format!(" and state = '{word}' and {PARKED}")),
@@ -116,7 +116,10 @@ pub async fn page(
 }
 
 async fn newest_below(db: &Db, seq: i64) -> Result<Option<i64>, DbErr> {
-    let rows = Stmt::new(&db.read, "select max(seq) as newest from inbox where seq < ").val(seq).all(&db.read).await?;
+    let rows = Stmt::new(&db.read, "select max(seq) as newest from clerk_sync.inbox where seq < ")
+        .val(seq)
+        .all(&db.read)
+        .await?;
     rows.first().map_or(Ok(None), |row| row.try_get("", "newest"))
 }
 
@@ -125,7 +128,8 @@ async fn newest_below(db: &Db, seq: i64) -> Result<Option<i64>, DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn find(db: &Db, svix_id: &str) -> Result<Option<Receipt>, DbErr> {
-    let select = Stmt::new(&db.read, "select ").sql(COLUMNS).sql(" from inbox where svix_id = ").val(svix_id);
+    let select =
+        Stmt::new(&db.read, "select ").sql(COLUMNS).sql(" from clerk_sync.inbox where svix_id = ").val(svix_id);
     select.one_as(&db.read).await
 }
 
@@ -136,7 +140,8 @@ pub async fn find(db: &Db, svix_id: &str) -> Result<Option<Receipt>, DbErr> {
 /// What the database says.
 pub async fn show(db: &Db, svix_id: &str) -> Result<Option<Object>, DbErr> {
     let Some(receipt) = find(db, svix_id).await? else { return Ok(None) };
-    let rows = Stmt::new(&db.read, "select body from inbox where svix_id = ").val(svix_id).all(&db.read).await?;
+    let rows =
+        Stmt::new(&db.read, "select body from clerk_sync.inbox where svix_id = ").val(svix_id).all(&db.read).await?;
     let stored: Option<Vec<u8>> = rows.first().map_or(Ok(None), |row| row.try_get("", "body"))?;
     let mut row = receipt.to_json();
     if stored.is_none() && keeps_body(&receipt.event_type) {

@@ -196,10 +196,20 @@ async fn insert(db: &Db, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
             receipt.traceparent.as_deref().into(),
         ]);
     }
-    let inserted = Stmt::new(&db.receipts, "insert into inbox (svix_id, event_type, subject, object_id, user_ids, body, instance_id,
-            occurred_at, received_at, available_at, traceparent)
-        select svix_id, event_type, subject, object_id, user_ids, body, instance_id, occurred_at, received_at, received_at, traceparent from ")
+    let inserted = Stmt::new(&db.receipts, "")
+        // Durable whatever the server's default is: set for this transaction, in its only statement.
+        .dialect(
+            "with durable as materialized (select pg_catalog.set_config('synchronous_commit', 'on', true) as setting) ",
+            "",
+        )
+        .sql(
+            "insert into clerk_sync.inbox (svix_id, event_type, subject, object_id, user_ids, body, instance_id,
+                occurred_at, received_at, available_at, traceparent)
+            select svix_id, event_type, subject, object_id, user_ids, body, instance_id, occurred_at, received_at,
+                received_at, traceparent from ",
+        )
         .rows(rows)
+        .dialect(" cross join durable", "")
         .sql(" where true on conflict (svix_id) do nothing returning svix_id")
         .all(&db.receipts)
         .await?;

@@ -57,7 +57,7 @@ pub async fn rescan(db: &Db, now: Time) -> Result<u64, DbErr> {
 }
 
 async fn unread(db: &Db, after: i64) -> Result<Vec<Row>, DbErr> {
-    Stmt::new(&db.read, "select seq, body from inbox where state = 'rejected' and ")
+    Stmt::new(&db.read, "select seq, body from clerk_sync.inbox where state = 'rejected' and ")
         .sql(PARKED)
         .sql(" and body is not null and reason = ")
         .val(REASON)
@@ -88,7 +88,7 @@ async fn repair(db: &Db, rows: Vec<Row>, now: Time) -> Result<u64, DbErr> {
     }
     Stmt::new(
         &db.write,
-        "update inbox set subject = r.subject, object_id = r.object_id, user_ids = r.user_ids, body = r.body,
+        "update clerk_sync.inbox set subject = r.subject, object_id = r.object_id, user_ids = r.user_ids, body = r.body,
             instance_id = r.instance_id, occurred_at = r.occurred_at, state = 'pending', outcome = null, reason = null,
             attempts = 0, finished_at = null, available_at = ",
     )

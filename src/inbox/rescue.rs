@@ -14,10 +14,13 @@ use crate::{
 /// # Errors
 /// What the database says.
 pub async fn rescue(db: &Db, now: Time) -> Result<u64, DbErr> {
-    Stmt::new(&db.write, "update inbox set state = 'pending', claim = null, attempts = attempts + 1, available_at = ")
-        .val(now)
-        .sql(" where state = 'running' and available_at < ")
-        .val(now)
-        .exec(&db.write)
-        .await
+    Stmt::new(
+        &db.write,
+        "update clerk_sync.inbox set state = 'pending', claim = null, attempts = attempts + 1, available_at = ",
+    )
+    .val(now)
+    .sql(" where state = 'running' and available_at < ")
+    .val(now)
+    .exec(&db.write)
+    .await
 }

@@ -30,7 +30,7 @@ pub async fn put_back(connection: &impl ConnectionTrait, claim: &str, due: &[Due
     due.iter().for_each(|(seq, at, reason)| rows.push(vec![Cell::Int(*seq), Cell::Time(*at), (*reason).into()]));
     Stmt::new(
         connection,
-        "update inbox set state = 'pending', claim = null, available_at = r.at, reason = r.reason, attempts = attempts + ",
+        "update clerk_sync.inbox set state = 'pending', claim = null, available_at = r.at, reason = r.reason, attempts = attempts + ",
     )
     .val(i64::from(failed))
     .sql(" from ")

@@ -51,7 +51,7 @@ pub async fn append<'a>(
     if rows.is_empty() {
         return Ok(());
     }
-    Stmt::new(tx, "insert into outbox (seq, id, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at)
+    Stmt::new(tx, "insert into clerk_sync.outbox (seq, id, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, created_at)
             select seq, id, event, topic, subject, routing, payload, changed, effects, correlation_id, occurred_at, ")
         .val(now)
         .sql(" from ")

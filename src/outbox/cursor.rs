@@ -23,7 +23,7 @@ pub struct Cursor {
 /// # Errors
 /// What the database says.
 pub async fn ensure(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
-    Stmt::new(&db.lazy, "insert into sink_cursors (sink, seq, available_at, updated_at) values (")
+    Stmt::new(&db.lazy, "insert into clerk_sync.sink_cursors (sink, seq, available_at, updated_at) values (")
         .val(sink)
         .sql(", 0, ")
         .val(now)
@@ -41,9 +41,9 @@ pub async fn ensure(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn ensure_at_head(db: &Db, sink: &str, now: Time) -> Result<(), DbErr> {
-    Stmt::new(&db.write, "insert into sink_cursors (sink, seq, available_at, updated_at) values (")
+    Stmt::new(&db.write, "insert into clerk_sync.sink_cursors (sink, seq, available_at, updated_at) values (")
         .val(sink)
-        .sql(", (select coalesce(max(seq), 0) from outbox), ")
+        .sql(", (select coalesce(max(seq), 0) from clerk_sync.outbox), ")
         .val(now)
         .sql(", ")
         .val(now)
@@ -59,7 +59,7 @@ pub async fn ensure_at_head(db: &Db, sink: &str, now: Time) -> Result<(), DbErr>
 /// What the database says.
 pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration) -> Result<Option<Cursor>, DbErr> {
     let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::seconds(30));
-    Stmt::new(&db.lazy, "update sink_cursors set owner = ")
+    Stmt::new(&db.lazy, "update clerk_sync.sink_cursors set owner = ")
         .val(owner)
         .sql(", lease_until = ")
         .val(until)
@@ -100,7 +100,7 @@ async fn advance_on(
     to: i64,
     now: Time,
 ) -> Result<bool, DbErr> {
-    let moved = Stmt::new(connection, "update sink_cursors set attempts = 0, last_error = null, seq = ")
+    let moved = Stmt::new(connection, "update clerk_sync.sink_cursors set attempts = 0, last_error = null, seq = ")
         .val(to)
         .sql(", updated_at = ")
         .val(now)
@@ -120,7 +120,7 @@ async fn advance_on(
 /// # Errors
 /// What the database says.
 pub async fn rest(db: &Db, sink: &str, owner: &str, until: Time, error: &str, now: Time) -> Result<(), DbErr> {
-    Stmt::new(&db.lazy, "update sink_cursors set attempts = attempts + 1, available_at = ")
+    Stmt::new(&db.lazy, "update clerk_sync.sink_cursors set attempts = attempts + 1, available_at = ")
         .val(until)
         .sql(", last_error = ")
         .val(error)
@@ -141,7 +141,8 @@ pub async fn rest(db: &Db, sink: &str, owner: &str, until: Time, error: &str, no
 /// What the database says.
 pub async fn release(db: &Db, sink: &str, owner: &str) -> Result<(), DbErr> {
     let update =
-        Stmt::new(&db.lazy, "update sink_cursors set owner = null, lease_until = null where sink = ").val(sink);
+        Stmt::new(&db.lazy, "update clerk_sync.sink_cursors set owner = null, lease_until = null where sink = ")
+            .val(sink);
     update.sql(" and owner = ").val(owner).exec(&db.lazy).await.map(drop)
 }
 
@@ -150,6 +151,7 @@ pub async fn release(db: &Db, sink: &str, owner: &str) -> Result<(), DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn set_back(db: &Db, sink: &str, to: i64, now: Time) -> Result<(), DbErr> {
-    let update = Stmt::new(&db.write, "update sink_cursors set seq = ").val(to).sql(", available_at = ").val(now);
+    let update =
+        Stmt::new(&db.write, "update clerk_sync.sink_cursors set seq = ").val(to).sql(", available_at = ").val(now);
     update.sql(" where sink = ").val(sink).sql(" and seq > ").val(to).exec(&db.write).await.map(drop)
 }

@@ -36,7 +36,7 @@ pub async fn bury(db: &Db, sink: &str, refused: &[Refused], clock: &Clock) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    Stmt::new(&db.lazy, "insert into dead_letters (id, seq, event, subject, reason, sink, created_at) select id, seq, event, subject, reason, ")
+    Stmt::new(&db.lazy, "insert into clerk_sync.dead_letters (id, seq, event, subject, reason, sink, created_at) select id, seq, event, subject, reason, ")
         .val(sink)
         .sql(", ")
         .val(clock.now())
@@ -66,7 +66,7 @@ pub async fn list(db: &Db, all: bool, limit: u64) -> Result<Vec<entity::dead_let
 /// # Errors
 /// What the database says.
 pub async fn find(db: &Db, id: Uuid) -> Result<Option<entity::dead_letters::Model>, DbErr> {
-    Stmt::new(&db.read, "select * from dead_letters where id = ").val(id).one_as(&db.read).await
+    Stmt::new(&db.read, "select * from clerk_sync.dead_letters where id = ").val(id).one_as(&db.read).await
 }
 
 /// Ends an open dead letter as `retried` or `discarded`. Answers whether it was open.
@@ -74,6 +74,7 @@ pub async fn find(db: &Db, id: Uuid) -> Result<Option<entity::dead_letters::Mode
 /// # Errors
 /// What the database says.
 pub async fn end(db: &Db, id: Uuid, state: &str, now: Time) -> Result<bool, DbErr> {
-    let update = Stmt::new(&db.write, "update dead_letters set state = ").val(state).sql(", finished_at = ").val(now);
+    let update =
+        Stmt::new(&db.write, "update clerk_sync.dead_letters set state = ").val(state).sql(", finished_at = ").val(now);
     Ok(update.sql(" where state = 'open' and id = ").val(id).exec(&db.write).await? == 1)
 }

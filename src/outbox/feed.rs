@@ -42,7 +42,7 @@ pub(super) const COLUMNS: &str =
 /// # Errors
 /// What the database says.
 pub async fn read(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result<Vec<Entry>, DbErr> {
-    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq > ").val(after);
+    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from clerk_sync.outbox where seq > ").val(after);
     select.sql(" order by seq limit ").val(i64::from(limit)).all_as(db).await
 }
 
@@ -71,7 +71,7 @@ pub async fn read_topics(
     limit: u32,
 ) -> Result<Vec<Entry>, DbErr> {
     let [first, second, third] = topics;
-    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq > ").val(after);
+    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from clerk_sync.outbox where seq > ").val(after);
     let select = select.sql(" and topic in (").val(first).sql(", ").val(second).sql(", ").val(third);
     select.sql(") order by seq limit ").val(i64::from(limit)).all_as(db).await
 }
@@ -99,7 +99,7 @@ pub async fn messages(db: &impl ConnectionTrait, after: i64, event: &str, limit:
     // First: whatever stands below the head then is there to be read afterwards (P5).
     let (_, head) = bounds(db).await?;
     let end = head.min(after.saturating_add(WINDOW)).max(after);
-    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq > ").val(after);
+    let select = Stmt::new(db, "select ").sql(COLUMNS).sql(" from clerk_sync.outbox where seq > ").val(after);
     let select = select.sql(" and seq <= ").val(end).sql(" and event = ").val(event);
     let select = select.sql(" and effects = 'all' order by seq limit ").val(i64::from(limit));
     let entries: Vec<Entry> = select.all_as(db).await?;
@@ -113,7 +113,7 @@ pub async fn messages(db: &impl ConnectionTrait, after: i64, event: &str, limit:
 /// # Errors
 /// What the database says.
 pub async fn at(db: &impl ConnectionTrait, seq: i64) -> Result<Option<Entry>, DbErr> {
-    Stmt::new(db, "select ").sql(COLUMNS).sql(" from outbox where seq = ").val(seq).one_as(db).await
+    Stmt::new(db, "select ").sql(COLUMNS).sql(" from clerk_sync.outbox where seq = ").val(seq).one_as(db).await
 }
 
 /// The seqs between which the feed can be read: (oldest kept, newest). Both 0 for an empty feed.
@@ -122,8 +122,7 @@ pub async fn at(db: &impl ConnectionTrait, seq: i64) -> Result<Option<Entry>, Db
 /// What the database says.
 pub async fn bounds(db: &impl ConnectionTrait) -> Result<(i64, i64), DbErr> {
     // Each on its own: SQLite finds one end by the key, but reads the whole table for both at once.
-    let select =
-        "select coalesce((select min(seq) from outbox), 0) as low, coalesce((select max(seq) from outbox), 0) as high";
+    let select = "select coalesce((select min(seq) from clerk_sync.outbox), 0) as low, coalesce((select max(seq) from clerk_sync.outbox), 0) as high";
     let rows = Stmt::new(db, select).all(db).await?;
     rows.first().map_or(Ok((0, 0)), |row| Ok((row.try_get("", "low")?, row.try_get("", "high")?)))
 }

@@ -51,7 +51,7 @@ pub async fn page(db: &impl ConnectionTrait, after: i64, upto: i64, wanted: &[Wa
     wanted.iter().for_each(|one| rows.push(vec![Cell::from(one.topic.as_str()), Cell::from(one.subject.clone())]));
     let mut entries: Vec<Entry> = Stmt::new(db, "select ")
         .sql(COLUMNS)
-        .sql(" from outbox o where topic <> 'internal' and seq > ")
+        .sql(" from clerk_sync.outbox o where topic <> 'internal' and seq > ")
         .val(after)
         .sql(" and seq <= ")
         .val(end)

@@ -137,8 +137,8 @@ impl Ensurer {
         .val(clerk_id)
         .dialect("::text as k) r", " as k) r")
         .sql(
-            " left join subjects s on s.kind = 'user' and s.key = r.k
-                left join users u on u.clerk_id = r.k and u.status <> 'deleted'",
+            " left join clerk_sync.subjects s on s.kind = 'user' and s.key = r.k
+                left join clerk_sync.users u on u.clerk_id = r.k and u.status <> 'deleted'",
         )
         .all(&self.db.read)
         .await?;

@@ -133,8 +133,8 @@ impl Reconciler {
         let select = match kind {
             Kind::User => Stmt::new(
                 read,
-                "select u.clerk_id as place, u.clerk_id as subject from users u where u.status <> 'deleted'
-                    and u.deletion_held_at is null and not exists (select 1 from inbox i where i.subject = u.clerk_id
+                "select u.clerk_id as place, u.clerk_id as subject from clerk_sync.users u where u.status <> 'deleted'
+                    and u.deletion_held_at is null and not exists (select 1 from clerk_sync.inbox i where i.subject = u.clerk_id
                         and i.event_type = 'user.deleted' and i.state = 'discarded') and u.clerk_id > ",
             )
             .val(after)
@@ -143,7 +143,7 @@ impl Reconciler {
             .sql(" order by u.clerk_id limit "),
             Kind::Organization => Stmt::new(
                 read,
-                "select o.clerk_id as place, o.clerk_id as subject from organizations o where o.status <> 'deleted' and o.clerk_id > ",
+                "select o.clerk_id as place, o.clerk_id as subject from clerk_sync.organizations o where o.status <> 'deleted' and o.clerk_id > ",
             )
             .val(after)
             .sql(" and o.created_at < ")
@@ -152,8 +152,8 @@ impl Reconciler {
             Kind::Membership | Kind::MembershipId => Stmt::new(
                 read,
                 "select m.clerk_id as place, m.clerk_id, o.clerk_id as organization, u.clerk_id as person, m.role,
-                        m.clerk_created_at from organization_memberships m
-                    join organizations o on o.id = m.organization_id join users u on u.id = m.user_id where m.clerk_id > ",
+                        m.clerk_created_at from clerk_sync.organization_memberships m
+                    join clerk_sync.organizations o on o.id = m.organization_id join clerk_sync.users u on u.id = m.user_id where m.clerk_id > ",
             )
             .val(after)
             .sql(" and m.created_at < ")

@@ -67,17 +67,17 @@ impl Reconciler {
     async fn unheard(&self, now: Time) -> Result<BTreeSet<String>, DbErr> {
         let rows = Stmt::new(
             &self.db.read,
-            "select distinct p.k from (select awaits as k from (select awaits from inbox where state = 'waiting' and awaits <> subject and available_at <= ",
+            "select distinct p.k from (select awaits as k from (select awaits from clerk_sync.inbox where state = 'waiting' and awaits <> subject and available_at <= ",
         )
         .val(now)
         .sql(" order by available_at limit ")
         .val(MOST)
-        .sql(") a union select awaits_too from (select awaits_too from inbox where state = 'waiting' and available_at <= ")
+        .sql(") a union select awaits_too from (select awaits_too from clerk_sync.inbox where state = 'waiting' and available_at <= ")
         .val(now)
         .sql(" order by available_at limit ")
         .val(MOST)
         .sql(
-            ") b) p where p.k is not null and not exists (select 1 from subjects s
+            ") b) p where p.k is not null and not exists (select 1 from clerk_sync.subjects s
                 where s.kind in ('user', 'organization') and s.key = p.k)",
         )
         .all(&self.db.read)
@@ -120,23 +120,24 @@ impl Reconciler {
         loop {
             // Under the commit lock: a parent that comes meanwhile wakes them, or finds them ended and wakes them.
             let tx = self.db.begin_commit().await?;
-            let ended = Stmt::new(&tx, "update inbox set state = 'rejected', outcome = 'rejected', reason = ")
-                .val(GONE)
-                .sql(", finished_at = ")
-                .val(self.clock.now())
-                .sql(" where seq in (select seq from (select i.seq from ")
-                .rows(Rows::keys(gone))
-                .sql(" join inbox i on i.awaits = r.k and i.state = 'waiting' where ")
-                .sql(NOT_HERE)
-                .sql(" union select i.seq from ")
-                .rows(Rows::keys(gone))
-                .sql(" join inbox i on i.awaits_too = r.k and i.state = 'waiting' where ")
-                .sql(NOT_HERE)
-                .sql(" limit ")
-                .val(CHUNK)
-                .sql(") w)")
-                .exec(&tx)
-                .await?;
+            let ended =
+                Stmt::new(&tx, "update clerk_sync.inbox set state = 'rejected', outcome = 'rejected', reason = ")
+                    .val(GONE)
+                    .sql(", finished_at = ")
+                    .val(self.clock.now())
+                    .sql(" where seq in (select seq from (select i.seq from ")
+                    .rows(Rows::keys(gone))
+                    .sql(" join clerk_sync.inbox i on i.awaits = r.k and i.state = 'waiting' where ")
+                    .sql(NOT_HERE)
+                    .sql(" union select i.seq from ")
+                    .rows(Rows::keys(gone))
+                    .sql(" join clerk_sync.inbox i on i.awaits_too = r.k and i.state = 'waiting' where ")
+                    .sql(NOT_HERE)
+                    .sql(" limit ")
+                    .val(CHUNK)
+                    .sql(") w)")
+                    .exec(&tx)
+                    .await?;
             tx.commit().await?;
             total += ended;
             if ended < CHUNK.unsigned_abs() {
@@ -147,4 +148,5 @@ impl Reconciler {
 }
 
 /// Still nothing has been heard of the parent.
-const NOT_HERE: &str = "not exists (select 1 from subjects s where s.kind in ('user', 'organization') and s.key = r.k)";
+const NOT_HERE: &str =
+    "not exists (select 1 from clerk_sync.subjects s where s.kind in ('user', 'organization') and s.key = r.k)";

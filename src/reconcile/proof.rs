@@ -93,36 +93,36 @@ struct Counts {
 }
 
 const USERS: Counts = Counts {
-    rows: "select count(*) as n from users where clerk_id is not null and status <> 'deleted'",
+    rows: "select count(*) as n from clerk_sync.users where clerk_id is not null and status <> 'deleted'",
     parked:
-        "select count(distinct i.subject) as n from inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
+        "select count(distinct i.subject) as n from clerk_sync.inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
         and i.event_type in ('user.created', 'user.updated')
-        and not exists (select 1 from users u where u.clerk_id = i.subject)
-        and not exists (select 1 from subjects s where s.kind = 'user' and s.key = i.subject and s.deleted)",
-    moved: "select count(*) as n from users where clerk_id is not null and clerk_created_at >= ",
-    gone: "select count(*) as n from subjects where kind = 'user' and deleted and buried_at >= ",
+        and not exists (select 1 from clerk_sync.users u where u.clerk_id = i.subject)
+        and not exists (select 1 from clerk_sync.subjects s where s.kind = 'user' and s.key = i.subject and s.deleted)",
+    moved: "select count(*) as n from clerk_sync.users where clerk_id is not null and clerk_created_at >= ",
+    gone: "select count(*) as n from clerk_sync.subjects where kind = 'user' and deleted and buried_at >= ",
 };
 
 const ORGANIZATIONS: Counts = Counts {
-    rows: "select count(*) as n from organizations where status <> 'deleted'",
+    rows: "select count(*) as n from clerk_sync.organizations where status <> 'deleted'",
     parked:
-        "select count(distinct i.subject) as n from inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
+        "select count(distinct i.subject) as n from clerk_sync.inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
         and i.event_type in ('organization.created', 'organization.updated')
-        and not exists (select 1 from organizations o where o.clerk_id = i.subject)",
-    moved: "select count(*) as n from organizations where clerk_created_at >= ",
-    gone: "select count(*) as n from subjects where kind = 'organization' and deleted and buried_at >= ",
+        and not exists (select 1 from clerk_sync.organizations o where o.clerk_id = i.subject)",
+    moved: "select count(*) as n from clerk_sync.organizations where clerk_created_at >= ",
+    gone: "select count(*) as n from clerk_sync.subjects where kind = 'organization' and deleted and buried_at >= ",
 };
 
 const MEMBERSHIPS: Counts = Counts {
-    rows: "select count(*) as n from organization_memberships",
+    rows: "select count(*) as n from clerk_sync.organization_memberships",
     parked:
-        "select count(distinct i.subject) as n from inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
+        "select count(distinct i.subject) as n from clerk_sync.inbox i where i.state in ('rejected', 'conflict', 'waiting', 'held')
         and i.event_type in ('organizationMembership.created', 'organizationMembership.updated')
-        and not exists (select 1 from organization_memberships m join organizations o on o.id = m.organization_id
-            join users u on u.id = m.user_id where i.subject = o.clerk_id || '/' || u.clerk_id)",
-    moved: "select count(*) as n from organization_memberships where clerk_created_at >= ",
+        and not exists (select 1 from clerk_sync.organization_memberships m join clerk_sync.organizations o on o.id = m.organization_id
+            join clerk_sync.users u on u.id = m.user_id where i.subject = o.clerk_id || '/' || u.clerk_id)",
+    moved: "select count(*) as n from clerk_sync.organization_memberships where clerk_created_at >= ",
     // An ended membership leaves the feed's word and no row; those of whoever was deleted went with them.
-    gone: "select count(*) as n from outbox where event in ('membership.deleted', 'user.deleted', 'organization.deleted') and created_at >= ",
+    gone: "select count(*) as n from clerk_sync.outbox where event in ('membership.deleted', 'user.deleted', 'organization.deleted') and created_at >= ",
 };
 
 impl Counts {

@@ -52,7 +52,7 @@ impl Reconciler {
             let progress = left.progress;
             return Ok(Run { id: left.id.0, kind, mode, started_at: left.started_at, progress });
         }
-        Stmt::new(&self.db.write, "update sync_runs set state = 'failed', finished_at = ")
+        Stmt::new(&self.db.write, "update clerk_sync.sync_runs set state = 'failed', finished_at = ")
             .val(now)
             .sql(" where state = 'running' and kind = ")
             .val(kind)
@@ -61,7 +61,7 @@ impl Reconciler {
         let id = self.clock.new_id();
         Stmt::new(
             &self.db.write,
-            "insert into sync_runs (id, kind, mode, origin, state, started_at, updated_at, progress) values (",
+            "insert into clerk_sync.sync_runs (id, kind, mode, origin, state, started_at, updated_at, progress) values (",
         )
         .val(id)
         .sql(", ")
@@ -98,7 +98,7 @@ impl Reconciler {
     }
 
     async fn left(&self, kind: &str, mode: &str) -> Result<Option<Model>, DbErr> {
-        Stmt::new(&self.db.read, "select * from sync_runs where state = 'running' and kind = ")
+        Stmt::new(&self.db.read, "select * from clerk_sync.sync_runs where state = 'running' and kind = ")
             .val(kind)
             .sql(" and mode = ")
             .val(mode)
@@ -113,7 +113,7 @@ impl Reconciler {
         if !lease::take(&self.db, run.kind, &self.owner, now, LEASE).await? {
             return Err(RunError::Busy(run.kind));
         }
-        Stmt::new(&self.db.lazy, "update sync_runs set updated_at = ")
+        Stmt::new(&self.db.lazy, "update clerk_sync.sync_runs set updated_at = ")
             .val(now)
             .sql(", progress = ")
             .val(progress)
@@ -129,7 +129,7 @@ impl Reconciler {
         let now = self.clock.now();
         let state = if done { "done" } else { "failed" };
         let tx = self.db.begin_commit().await?;
-        Stmt::new(&tx, "update sync_runs set state = ")
+        Stmt::new(&tx, "update clerk_sync.sync_runs set state = ")
             .val(state)
             .sql(", updated_at = ")
             .val(now)
@@ -142,7 +142,7 @@ impl Reconciler {
             .exec(&tx)
             .await?;
         let payload = json!({"run": run.id, "kind": run.kind, "mode": run.mode, "state": state});
-        Stmt::new(&tx, "delete from sync_runs where state <> 'running' and started_at < ")
+        Stmt::new(&tx, "delete from clerk_sync.sync_runs where state <> 'running' and started_at < ")
             .val(now - KEPT)
             .exec(&tx)
             .await?;
@@ -163,7 +163,7 @@ impl Reconciler {
 pub(super) async fn last_start(db: &Db) -> Result<Option<Time>, DbErr> {
     let rows = Stmt::new(
         &db.read,
-        "select started_at from sync_runs where kind = 'reconcile' and state = 'done' order by started_at desc limit 1",
+        "select started_at from clerk_sync.sync_runs where kind = 'reconcile' and state = 'done' order by started_at desc limit 1",
     )
     .all(&db.read)
     .await?;
@@ -176,7 +176,7 @@ pub(super) async fn last_start(db: &Db) -> Result<Option<Time>, DbErr> {
 /// What the database says.
 pub async fn page(db: &Db, before: Option<Time>, limit: usize) -> Result<(Vec<Model>, Option<Time>), DbErr> {
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let mut rows: Vec<Model> = Stmt::new(&db.read, "select * from sync_runs where started_at < ")
+    let mut rows: Vec<Model> = Stmt::new(&db.read, "select * from clerk_sync.sync_runs where started_at < ")
         .val(before.unwrap_or_else(far))
         .sql(" order by started_at desc limit ")
         .val(wanted)

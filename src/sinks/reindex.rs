@@ -94,7 +94,8 @@ fn version_key(sink: &SearchSink) -> String {
 
 /// Clerk ids of live people after `after`, in order.
 async fn page(db: &Db, after: &str) -> Result<Vec<String>, DbErr> {
-    let select = Stmt::new(&db.read, "select clerk_id from users where status <> 'deleted' and clerk_id > ").val(after);
+    let select = Stmt::new(&db.read, "select clerk_id from clerk_sync.users where status <> 'deleted' and clerk_id > ")
+        .val(after);
     let rows = select.sql(" order by clerk_id limit ").val(PAGE).all(&db.read).await?;
     rows.iter().map(|row| row.try_get("", "clerk_id")).collect()
 }

@@ -86,7 +86,7 @@ pub async fn docs(db: &Db, clerk_ids: &BTreeSet<String>) -> Result<Vec<Doc>, DbE
         u.image_url, u.status from ";
     let rows: Vec<Row> = Stmt::new(&db.read, select)
         .rows(Rows::keys(clerk_ids))
-        .sql(" join users u on u.clerk_id = r.k order by u.clerk_id")
+        .sql(" join clerk_sync.users u on u.clerk_id = r.k order by u.clerk_id")
         .all_as(&db.read)
         .await?;
     Ok(rows.into_iter().map(Doc::from).collect())

@@ -103,7 +103,7 @@ impl Confirm {
     async fn settled(&self, ids: &BTreeSet<String>) -> Result<Vec<String>, DbErr> {
         let rows = Stmt::new(&self.db.read, "select s.key from ")
             .rows(Rows::keys(ids))
-            .sql(" join subjects s on s.kind = 'user' and s.key = r.k where s.entered or s.deleted")
+            .sql(" join clerk_sync.subjects s on s.kind = 'user' and s.key = r.k where s.entered or s.deleted")
             .all(&self.db.read)
             .await?;
         rows.iter().map(|row| row.try_get("", "key")).collect()

@@ -69,7 +69,7 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy
 /// # Errors
 /// What the database says.
 pub async fn head(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let rows = Stmt::new(tx, "select coalesce(max(seq), 0) as head from outbox").all(tx).await?;
+    let rows = Stmt::new(tx, "select coalesce(max(seq), 0) as head from clerk_sync.outbox").all(tx).await?;
     rows.first().map_or(Ok(0), |row| row.try_get("", "head"))
 }
 
@@ -125,7 +125,7 @@ async fn find_facts(tx: &impl ConnectionTrait, keys: Rows) -> Result<Vec<entity:
         return Ok(Vec::new());
     }
     let find = Stmt::new(tx, "select s.* from ").rows(keys);
-    find.sql(" join subjects s on s.kind = r.kind and s.key = r.key").all_as(tx).await
+    find.sql(" join clerk_sync.subjects s on s.kind = r.kind and s.key = r.key").all_as(tx).await
 }
 
 async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) -> Result<(), DbErr> {
@@ -179,14 +179,14 @@ async fn holders(tx: &impl ConnectionTrait, world: &World, events: &[&Event]) ->
     let rows = Stmt::new(tx, "select u.clerk_id from ")
         .rows(Rows::keys(addresses))
         .sql(
-            " join email_addresses e on e.normalised = r.k and e.verified join users u on u.id = e.user_id
+            " join clerk_sync.email_addresses e on e.normalised = r.k and e.verified join clerk_sync.users u on u.id = e.user_id
             where u.clerk_id is not null union select u.clerk_id from ",
         )
         .rows(keys)
         .sql(
-            " join federated_identities f on f.provider = r.provider and f.connection = r.connection
+            " join clerk_sync.federated_identities f on f.provider = r.provider and f.connection = r.connection
                 and f.provider_subject_id = r.subject
-            join users u on u.id = f.user_id where u.clerk_id is not null",
+            join clerk_sync.users u on u.id = f.user_id where u.clerk_id is not null",
         )
         .all(tx)
         .await?;

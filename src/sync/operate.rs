@@ -115,11 +115,13 @@ impl Operator<'_> {
     /// Takes held deletions like a replica takes due events: a crash gives them back, to be held again.
     async fn claim(&self, claim: &str, clerk_id: Option<&str>) -> Result<Vec<Stored>, DbErr> {
         let until = self.clock.now() + chrono::Duration::from_std(LEASE).unwrap_or(chrono::Duration::minutes(1));
-        let mut update = Stmt::new(&self.db.write, "update inbox set state = 'running', claim = ")
+        let mut update = Stmt::new(&self.db.write, "update clerk_sync.inbox set state = 'running', claim = ")
             .val(claim)
             .sql(", available_at = ")
             .val(until)
-            .sql(" where seq in (select seq from inbox where state = 'held' and event_type = 'user.deleted'");
+            .sql(
+                " where seq in (select seq from clerk_sync.inbox where state = 'held' and event_type = 'user.deleted'",
+            );
         if let Some(clerk_id) = clerk_id {
             update = update.sql(" and subject = ").val(clerk_id);
         }

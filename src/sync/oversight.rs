@@ -19,7 +19,7 @@ pub async fn conflicts(
     before: Uuid,
     limit: i64,
 ) -> Result<Vec<entity::conflicts::Model>, DbErr> {
-    let mut select = Stmt::new(&db.read, "select * from conflicts where id < ").val(before);
+    let mut select = Stmt::new(&db.read, "select * from clerk_sync.conflicts where id < ").val(before);
     if let Some(state) = state {
         // A word of ours, and part of the text: the partial index of the open ones is found by it.
         select = select.sql(" and state = '").sql(state).sql("'");
@@ -32,7 +32,7 @@ pub async fn conflicts(
 /// # Errors
 /// What the database says.
 pub async fn conflict(db: &Db, id: Uuid) -> Result<Option<entity::conflicts::Model>, DbErr> {
-    Stmt::new(&db.read, "select * from conflicts where id = ").val(id).one_as(&db.read).await
+    Stmt::new(&db.read, "select * from clerk_sync.conflicts where id = ").val(id).one_as(&db.read).await
 }
 
 /// A conflict as readers see it.
@@ -76,7 +76,7 @@ pub async fn held_deletions(db: &Db, before: i64, limit: i64) -> Result<Vec<Held
     Stmt::new(
         &db.read,
         "select i.seq, i.subject as clerk_id, i.svix_id, i.reason, i.occurred_at, i.received_at, u.deletion_held_at
-            from inbox i left join users u on u.clerk_id = i.subject
+            from clerk_sync.inbox i left join clerk_sync.users u on u.clerk_id = i.subject
             where i.state = 'held' and i.event_type = 'user.deleted' and i.subject is not null and i.seq < ",
     )
     .val(before)

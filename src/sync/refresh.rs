@@ -96,7 +96,7 @@ impl Refresher {
         let rows = Stmt::new(read, "select r.k as address, u.clerk_id from ")
             .rows(Rows::keys(addresses))
             .sql(
-                " join email_addresses e on e.normalised = r.k and e.verified join users u on u.id = e.user_id
+                " join clerk_sync.email_addresses e on e.normalised = r.k and e.verified join clerk_sync.users u on u.id = e.user_id
                 where u.clerk_id is not null and u.status <> 'deleted' and u.deletion_held_at is null",
             )
             .all(read)

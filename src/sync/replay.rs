@@ -44,7 +44,7 @@ pub struct Page {
 pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Result<Option<Page>, DbErr> {
     let mut find = Stmt::new(
         &db.read,
-        "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at from inbox
+        "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at from clerk_sync.inbox
             where state <> 'running' and seq > ",
     )
     .val(after);
@@ -86,7 +86,7 @@ pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<Vec<i64>, DbErr>
     }
     let requeued = Stmt::new(
         &db.write,
-        "update inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
+        "update clerk_sync.inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
             attempts = 0, finished_at = null, available_at = ",
     )
     .val(now)

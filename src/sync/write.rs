@@ -81,7 +81,7 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
     }
     Stmt::new(
         tx,
-        "insert into subjects (kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, buried_at)
+        "insert into clerk_sync.subjects (kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, buried_at)
             select kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, case when deleted then ",
     )
     .val(now)

@@ -61,11 +61,12 @@ impl Queues {
             tx.execute_unprepared("set local statement_timeout = '2s'; set local enable_seqscan = off").await?;
         }
         let mut rows = inbox(&tx).await?;
-        let letters = Stmt::new(&tx, "select count(*) as n from (select state from dead_letters limit ").val(CAP);
+        let letters =
+            Stmt::new(&tx, "select count(*) as n from (select state from clerk_sync.dead_letters limit ").val(CAP);
         rows.push(("dead_letters", "open", number(&tx, letters.sql(") l where state = 'open'")).await?));
         let oldest_seconds = oldest(&tx, now).await?;
-        let head = number(&tx, Stmt::new(&tx, "select coalesce(max(seq), 0) as n from outbox")).await?;
-        let sinks = Stmt::new(&tx, "select sink, seq from sink_cursors order by sink").all_as(&tx).await?;
+        let head = number(&tx, Stmt::new(&tx, "select coalesce(max(seq), 0) as n from clerk_sync.outbox")).await?;
+        let sinks = Stmt::new(&tx, "select sink, seq from clerk_sync.sink_cursors order by sink").all_as(&tx).await?;
         tx.commit().await?;
         Ok(Self { rows, oldest_seconds, head, sinks })
     }
@@ -97,7 +98,7 @@ async fn inbox(tx: &impl ConnectionTrait) -> Result<Vec<(&'static str, &'static 
         let and = if condition.is_empty() { "" } else { " and " };
         let one = format!(
             "{union}select '{state}' as state, count(*) as n from
-                (select 1 as one from inbox where state = '{state}'{and}{condition} limit {CAP}) {state}_rows"
+                (select 1 as one from clerk_sync.inbox where state = '{state}'{and}{condition} limit {CAP}) {state}_rows"
         );
         select = select.sql(&one);
     }
@@ -116,7 +117,8 @@ async fn number(tx: &impl ConnectionTrait, select: Stmt) -> Result<i64, DbErr> {
 }
 
 async fn oldest(tx: &impl ConnectionTrait, now: Time) -> Result<f64, DbErr> {
-    let rows = Stmt::new(tx, "select min(available_at) as due from inbox where state = 'pending'").all(tx).await?;
+    let rows =
+        Stmt::new(tx, "select min(available_at) as due from clerk_sync.inbox where state = 'pending'").all(tx).await?;
     let due: Option<Time> = rows.first().map_or(Ok(None), |row| row.try_get("", "due"))?;
     Ok(due.map_or(0.0, |due| (now - due).to_std().unwrap_or_default().as_secs_f64()))
 }

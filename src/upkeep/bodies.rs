@@ -16,10 +16,10 @@ use crate::{
 /// # Errors
 /// What the database says; nothing was emptied then.
 pub(super) async fn chunk(db: &Db, before: Time, limit: i64) -> Result<u64, DbErr> {
-    Stmt::new(&db.lazy, "update inbox set body = null where seq ")
+    Stmt::new(&db.lazy, "update clerk_sync.inbox set body = null where seq ")
         // As an array Postgres finds the rows by their key, whatever it thinks how many they are.
         .dialect("= any (array(", "in (")
-        .sql("select seq from inbox where ")
+        .sql("select seq from clerk_sync.inbox where ")
         .sql(SPENT)
         .sql(" and finished_at < ")
         .val(before)

@@ -18,7 +18,7 @@ use crate::{
 
 use super::retention::is_due;
 
-const OLDEST: &str = "select created_at as at from outbox order by seq limit 1";
+const OLDEST: &str = "select created_at as at from clerk_sync.outbox order by seq limit 1";
 
 /// What of the feed's beginning may go, and what may not.
 #[derive(FromQueryResult)]
@@ -52,21 +52,21 @@ pub(super) async fn chunk(db: &Db, before: Time, limit: i64) -> Result<(u64, Opt
         return Ok((0, None));
     }
     let limits: Option<Limits> =
-        Stmt::new(&db.read, "with oldest as (select seq, created_at from outbox order by seq limit ")
+        Stmt::new(&db.read, "with oldest as (select seq, created_at from clerk_sync.outbox order by seq limit ")
             .val(limit)
             .sql(") select (select min(seq) from oldest) as first, (select min(seq) from oldest where created_at >= ")
             .val(before)
             .sql(
-                ") as young, (select max(seq) from oldest) as last, (select max(seq) from outbox) as head,
-            (select sink from sink_cursors order by seq, sink limit 1) as sink,
-            (select min(seq) from sink_cursors) as delivered,
-            (select min(seq) from dead_letters where state = 'open') as letter",
+                ") as young, (select max(seq) from oldest) as last, (select max(seq) from clerk_sync.outbox) as head,
+            (select sink from clerk_sync.sink_cursors order by seq, sink limit 1) as sink,
+            (select min(seq) from clerk_sync.sink_cursors) as delivered,
+            (select min(seq) from clerk_sync.dead_letters where state = 'open') as letter",
             )
             .one_as(&db.read)
             .await?;
     let Some((upto, holder)) = limits.and_then(Limits::upto) else { return Ok((0, None)) };
     let Some(upto) = upto else { return Ok((0, holder)) };
-    let removed = Stmt::new(&db.lazy, "delete from outbox where seq <= ").val(upto).exec(&db.lazy).await?;
+    let removed = Stmt::new(&db.lazy, "delete from clerk_sync.outbox where seq <= ").val(upto).exec(&db.lazy).await?;
     Ok((removed, holder))
 }
 

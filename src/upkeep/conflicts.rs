@@ -55,7 +55,7 @@ pub async fn tell(db: &Db, clock: &Clock, rules: Rules) -> Result<usize, DbErr> 
     let mut rows = Rows::new(&[Col("id", Type::Id)]);
     open.iter().for_each(|conflict| rows.push(vec![Cell::Id(conflict.id.0)]));
     if !rows.is_empty() {
-        let note = Stmt::new(&tx, "update conflicts set told_at = ").val(now);
+        let note = Stmt::new(&tx, "update clerk_sync.conflicts set told_at = ").val(now);
         note.sql(" where id in (select id from ").rows(rows).sql(")").exec(&tx).await?;
     }
     tx.commit().await?;
@@ -67,11 +67,11 @@ async fn due(db: &impl ConnectionTrait, rules: Rules, now: Time, most: i64) -> R
     let opened_before = now.checked_sub_signed(span(rules.grace)).or(from_millis(0)).unwrap_or(now);
     Stmt::new(
         db,
-        "select c.id, c.clerk_id, c.other_clerk_id from conflicts c
+        "select c.id, c.clerk_id, c.other_clerk_id from clerk_sync.conflicts c
             where c.state = 'open' and c.told_at is null and c.opened_at <= ",
     )
     .val(opened_before)
-    .sql(" and not exists (select 1 from alerts a where a.key = 'conflict.open:' || c.clerk_id and a.told_at > ")
+    .sql(" and not exists (select 1 from clerk_sync.alerts a where a.key = 'conflict.open:' || c.clerk_id and a.told_at > ")
     .val(told_before(span(rules.repeat), now))
     .sql(") order by c.opened_at limit ")
     .val(most)

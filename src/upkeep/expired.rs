@@ -12,9 +12,10 @@ use crate::{
 /// # Errors
 /// What the database says.
 pub(super) async fn remove(db: &Db, now: Time) -> Result<(), DbErr> {
-    for delete in
-        ["delete from tombstone_addresses where expires_at < ", "delete from revoked_sessions where expires_at < "]
-    {
+    for delete in [
+        "delete from clerk_sync.tombstone_addresses where expires_at < ",
+        "delete from clerk_sync.revoked_sessions where expires_at < ",
+    ] {
         Stmt::new(&db.write, delete).val(now).exec(&db.write).await?;
     }
     Ok(())

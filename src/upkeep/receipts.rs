@@ -16,9 +16,9 @@ use crate::{
 /// # Errors
 /// What the database says; nothing was removed then.
 pub(super) async fn chunk(db: &Db, before: Time, limit: i64) -> Result<u64, DbErr> {
-    Stmt::new(&db.lazy, "delete from inbox where seq ")
+    Stmt::new(&db.lazy, "delete from clerk_sync.inbox where seq ")
         .dialect("= any (array(", "in (")
-        .sql("select seq from inbox where ")
+        .sql("select seq from clerk_sync.inbox where ")
         .sql(SETTLED)
         .sql(" and finished_at < ")
         .val(before)

@@ -113,7 +113,7 @@ impl Schedule {
 
 /// When the last comparison began, of any end: one that fails is tried again when the next is due.
 async fn began(db: &Db, full: bool) -> Result<Option<Time>, DbErr> {
-    let mut find = Stmt::new(&db.read, "select started_at from sync_runs where kind = 'reconcile'");
+    let mut find = Stmt::new(&db.read, "select started_at from clerk_sync.sync_runs where kind = 'reconcile'");
     if full {
         find = find.sql(" and mode = 'full'");
     }
@@ -127,6 +127,6 @@ async fn began(db: &Db, full: bool) -> Result<Option<Time>, DbErr> {
 
 /// Whether a run over everybody has come to a good end.
 async fn based(db: &Db) -> Result<bool, DbErr> {
-    let find = "select 1 as one from sync_runs where state = 'done' and mode = 'full' limit 1";
+    let find = "select 1 as one from clerk_sync.sync_runs where state = 'done' and mode = 'full' limit 1";
     Ok(!Stmt::new(&db.read, find).all(&db.read).await?.is_empty())
 }

@@ -54,12 +54,15 @@ pub async fn listen(with: &Reconciler, after: Duration, started: Time) -> Result
 
 /// When the last delivery was stored: those of the API are none.
 async fn last_delivery(with: &Reconciler) -> Result<Option<Time>, DbErr> {
-    let newest =
-        Stmt::new(&with.db.read, "select received_at from inbox where origin = 'webhook' order by seq desc limit 1");
+    let newest = Stmt::new(
+        &with.db.read,
+        "select received_at from clerk_sync.inbox where origin = 'webhook' order by seq desc limit 1",
+    );
     newest.all(&with.db.read).await?.first().map(|row| row.try_get("", "received_at")).transpose()
 }
 
 async fn is_known(with: &Reconciler, clerk_id: &str) -> Result<bool, DbErr> {
-    let found = Stmt::new(&with.db.read, "select 1 as one from subjects where kind = 'user' and key = ").val(clerk_id);
+    let found = Stmt::new(&with.db.read, "select 1 as one from clerk_sync.subjects where kind = 'user' and key = ")
+        .val(clerk_id);
     Ok(!found.all(&with.db.read).await?.is_empty())
 }

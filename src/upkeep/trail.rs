@@ -10,7 +10,7 @@ use crate::{
 use super::retention::is_due;
 
 /// Entries are numbered in the order in which they grow old, but for a difference between clocks.
-const OLDEST: &str = "select min(at) as at from (select at from audit_log order by seq limit 100) oldest";
+const OLDEST: &str = "select min(at) as at from (select at from clerk_sync.audit_log order by seq limit 100) oldest";
 
 /// Removes up to `limit` entries from before `before`; answers how many.
 ///
@@ -20,11 +20,11 @@ pub(super) async fn chunk(db: &Db, before: Time, limit: i64) -> Result<u64, DbEr
     if !is_due(db, OLDEST, before).await? {
         return Ok(0);
     }
-    Stmt::new(&db.lazy, "delete from audit_log where at < ")
+    Stmt::new(&db.lazy, "delete from clerk_sync.audit_log where at < ")
         .val(before)
         .sql(" and seq ")
         .dialect("= any (array(", "in (")
-        .sql("select seq from audit_log order by seq limit ")
+        .sql("select seq from clerk_sync.audit_log order by seq limit ")
         .val(limit)
         .dialect("))", ")")
         .exec(&db.lazy)

@@ -26,7 +26,8 @@ const MOST: i64 = 1_000;
 pub async fn tell(db: &Db, clock: &Clock, repeat: Duration, again: Duration) -> Result<usize, DbErr> {
     let now = clock.now();
     // Nobody waits for the commit lock while nothing is due.
-    let due = Stmt::new(&db.read, "select 1 as one from inbox where state = 'waiting' and available_at <= ").val(now);
+    let due = Stmt::new(&db.read, "select 1 as one from clerk_sync.inbox where state = 'waiting' and available_at <= ")
+        .val(now);
     if due.sql(" limit 1").all(&db.read).await?.is_empty() {
         return Ok(0);
     }
@@ -44,9 +45,9 @@ pub async fn tell(db: &Db, clock: &Clock, repeat: Duration, again: Duration) -> 
 async fn awaited(tx: &impl ConnectionTrait, now: Time, again: chrono::Duration) -> Result<BTreeSet<String>, DbErr> {
     let next =
         now.checked_add_signed(again.max(chrono::Duration::minutes(1))).unwrap_or(now + chrono::Duration::days(365));
-    let rows = Stmt::new(tx, "update inbox set available_at = ")
+    let rows = Stmt::new(tx, "update clerk_sync.inbox set available_at = ")
         .val(next)
-        .sql(" where seq in (select seq from inbox where state = 'waiting' and available_at <= ")
+        .sql(" where seq in (select seq from clerk_sync.inbox where state = 'waiting' and available_at <= ")
         .val(now)
         .sql(" order by available_at limit ")
         .val(MOST)
@@ -66,8 +67,8 @@ async fn missing(tx: &impl ConnectionTrait, parents: &BTreeSet<String>) -> Resul
     let rows = Stmt::new(tx, "select r.k from ")
         .rows(Rows::keys(parents))
         .sql(
-            " where not exists (select 1 from users u where u.clerk_id = r.k and u.status <> 'deleted')
-            and not exists (select 1 from organizations o where o.clerk_id = r.k and o.status <> 'deleted')",
+            " where not exists (select 1 from clerk_sync.users u where u.clerk_id = r.k and u.status <> 'deleted')
+            and not exists (select 1 from clerk_sync.organizations o where o.clerk_id = r.k and o.status <> 'deleted')",
         )
         .all(tx)
         .await?;

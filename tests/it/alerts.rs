@@ -80,7 +80,7 @@ async fn number(app: &App, sql: &'static str) -> i64 {
 }
 
 async fn cursor(app: &App, sink: &str) -> i64 {
-    let select = Stmt::new(&app.db.read, "select seq as n from sink_cursors where sink = ").val(sink);
+    let select = Stmt::new(&app.db.read, "select seq as n from clerk_sync.sink_cursors where sink = ").val(sink);
     select.all(&app.db.read).await.unwrap()[0].try_get("", "n").unwrap()
 }
 

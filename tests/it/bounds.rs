@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use clerk_sync::db::Stmt;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection};
+use clerk_sync::db::{Pool, Stmt};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::support::{
     world::{postgres, worlds},
 };
 
-async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
+async fn texts(db: &Pool, sql: &str) -> Vec<String> {
     let rows = Stmt::new(db, "").sql(sql).all(db).await.unwrap();
     rows.iter().map(|row| row.try_get("", "t").unwrap()).collect()
 }
@@ -131,7 +131,8 @@ async fn the_longest_values_fit_into_every_index() {
             .await;
         server.sync(&id(), &full(&person(16), 20)).await;
         let db = &server.app.db.read;
-        let states = texts(db, "select state || ' ' || coalesce(reason, '') as t from inbox order by seq").await;
+        let states =
+            texts(db, "select state || ' ' || coalesce(reason, '') as t from clerk_sync.inbox order by seq").await;
         assert!(
             states.iter().all(|state| ["done ", "waiting", "skipped"].iter().any(|end| state.starts_with(end))),
             "{states:?}"
@@ -144,13 +145,13 @@ async fn the_longest_values_fit_into_every_index() {
 }
 
 /// That the values above stand in the indexes, and that no index has a text without a bound.
-async fn check_indexes(db: &DatabaseConnection) {
+async fn check_indexes(db: &Pool) {
     let indexed = texts(
         db,
         "select distinct c.relname || '.' || a.attname as t from pg_index i
             join pg_class c on c.oid = i.indrelid join pg_class x on x.oid = i.indexrelid join pg_am m on m.oid = x.relam
             join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
-            where c.relnamespace = current_schema()::regnamespace and m.amname = 'btree'
+            where c.relnamespace = 'clerk_sync'::regnamespace and m.amname = 'btree'
                 and a.atttypid in ('text'::regtype, 'varchar'::regtype) order by 1",
     )
     .await;
@@ -160,7 +161,7 @@ async fn check_indexes(db: &DatabaseConnection) {
     for (column, bound) in bounds {
         let Some(bound) = bound else { continue };
         let (table, name) = column.split_once('.').unwrap();
-        let longest = format!("select cast(max(octet_length({name})) as text) as t from {table}");
+        let longest = format!("select cast(max(octet_length({name})) as text) as t from clerk_sync.{table}");
         assert_eq!(texts(db, &longest).await, [bound.to_string()], "{column}");
     }
 }
@@ -202,7 +203,7 @@ async fn one_byte_more_is_left_out_and_named() {
             "{}",
             server.name
         );
-        let alerts = texts(&server.app.db.read, "select key as t from alerts order by key").await;
+        let alerts = texts(&server.app.db.read, "select key as t from clerk_sync.alerts order by key").await;
         assert_eq!(alerts, ["field.invalid:org_books", "field.invalid:user_ada"], "{}", server.name);
 
         let long = || json!(noise(256, 10));
@@ -273,7 +274,7 @@ async fn an_instance_id_that_is_too_long_is_not_the_configured_one() {
 async fn a_value_that_outgrows_an_index_is_the_events_own_fault() {
     let Some(world) = postgres(&[("sync.max_attempts", "1".into())]).await else { return };
     let db = &world.app.db;
-    db.write.execute_unprepared("create index by_image on users (image_url)").await.unwrap();
+    db.write.execute_unprepared("create index by_image on clerk_sync.users (image_url)").await.unwrap();
     let picture = format!("https://img.example.com/{}", noise(4000, 1));
     world.deliver("msg_ada", &user("ada", 1)).await;
     world.deliver("msg_ben", &with(user("ben", 1), "image_url", json!(picture))).await;

@@ -92,7 +92,13 @@ async fn replay_says_what_it_would_do_and_does_it() {
 async fn replay_says_what_it_leaves_out() {
     let world = story().await;
     let before = world.inbox("msg_ada").await;
-    world.app.db.write.execute_unprepared("update inbox set body = null where svix_id = 'msg_ada'").await.unwrap();
+    world
+        .app
+        .db
+        .write
+        .execute_unprepared("update clerk_sync.inbox set body = null where svix_id = 'msg_ada'")
+        .await
+        .unwrap();
     let dry = text(&run(&world, &["replay", "--all", "--dry-run"], &[]));
     let of = |id: &str| dry.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
     assert!(of("msg_ada").ends_with("left out: body emptied by retention or erasure"), "{dry}");

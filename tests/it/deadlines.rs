@@ -35,7 +35,7 @@ async fn turn(world: &World, seconds: i64) -> usize {
 }
 
 async fn waiting_rows(world: &World) -> i64 {
-    number(&world.app.db, "select count(*) as n from inbox where state = 'waiting'").await
+    number(&world.app.db, "select count(*) as n from clerk_sync.inbox where state = 'waiting'").await
 }
 
 #[tokio::test]
@@ -57,12 +57,15 @@ async fn one_alert_a_parent_that_does_not_come() {
         assert_eq!(
             number(
                 &world.app.db,
-                "select count(*) as n from alerts where kind = 'waiting.parent' and subject = 'org_late'"
+                "select count(*) as n from clerk_sync.alerts where kind = 'waiting.parent' and subject = 'org_late'"
             )
             .await,
             1
         );
-        assert_eq!(number(&world.app.db, "select count(*) as n from alerts where subject = 'user_ada'").await, 0);
+        assert_eq!(
+            number(&world.app.db, "select count(*) as n from clerk_sync.alerts where subject = 'user_ada'").await,
+            0
+        );
         assert_eq!(turn(&world, 12 * 60).await, 0, "once is enough");
         assert_eq!(waiting_rows(&world).await, 4, "and they wait on");
         // As long as it goes on it is told again, of those who are still missing.

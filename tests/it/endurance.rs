@@ -96,7 +96,9 @@ async fn killed_under_load(url: &str) {
     }
     let database = open(url).await;
     for _ in 0..600 {
-        if count(&database, "select count(*) as n from inbox where state in ('pending', 'running')").await == 0 {
+        if count(&database, "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')").await
+            == 0
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -118,7 +120,7 @@ async fn count(db: &Db, sql: &'static str) -> i64 {
 }
 
 async fn check(db: &Db, acknowledged: &Acknowledged) {
-    let rows = Stmt::new(&db.read, "select svix_id, state from inbox").all(&db.read).await.unwrap();
+    let rows = Stmt::new(&db.read, "select svix_id, state from clerk_sync.inbox").all(&db.read).await.unwrap();
     let states: BTreeMap<String, String> =
         rows.iter().map(|row| (row.try_get("", "svix_id").unwrap(), row.try_get("", "state").unwrap())).collect();
     let lost: Vec<&String> = acknowledged.ids.iter().filter(|id| !states.contains_key(*id)).collect();
@@ -134,7 +136,7 @@ async fn check(db: &Db, acknowledged: &Acknowledged) {
         let known = newest.entry(version % USERS).or_default();
         *known = version.max(*known);
     }
-    let rows = Stmt::new(&db.read, "select clerk_id, first_name from users").all(&db.read).await.unwrap();
+    let rows = Stmt::new(&db.read, "select clerk_id, first_name from clerk_sync.users").all(&db.read).await.unwrap();
     assert_eq!(rows.len(), newest.len());
     for row in &rows {
         let id: String = row.try_get("", "clerk_id").unwrap();
@@ -143,15 +145,15 @@ async fn check(db: &Db, acknowledged: &Acknowledged) {
         assert_eq!(name, format!("V{:08}", newest[&user]), "the row of {id}");
         assert!(newest[&user] >= acknowledged.newest.get(&user).copied().unwrap_or_default());
     }
-    let twice = count(db, "select count(*) as n from (select correlation_id from outbox where topic = 'users' group by 1 having count(*) > 1) t").await;
+    let twice = count(db, "select count(*) as n from (select correlation_id from clerk_sync.outbox where topic = 'users' group by 1 having count(*) > 1) t").await;
     assert_eq!(twice, 0, "P2: told twice");
-    let created = count(db, "select count(*) as n from outbox where event = 'user.created'").await;
+    let created = count(db, "select count(*) as n from clerk_sync.outbox where event = 'user.created'").await;
     assert_eq!(created, newest.len() as i64, "P2: everybody is created once");
-    let applied = count(db, "select count(*) as n from inbox where outcome in ('created', 'updated')").await;
-    let told = count(db, "select count(*) as n from outbox where topic = 'users'").await;
-    let audited = count(db, "select count(*) as n from audit_log").await;
+    let applied = count(db, "select count(*) as n from clerk_sync.inbox where outcome in ('created', 'updated')").await;
+    let told = count(db, "select count(*) as n from clerk_sync.outbox where topic = 'users'").await;
+    let audited = count(db, "select count(*) as n from clerk_sync.audit_log").await;
     assert_eq!((told, audited), (applied, applied), "P2: rows, feed and receipts agree");
-    let gaps = count(db, "select max(seq) - count(*) as n from outbox").await;
+    let gaps = count(db, "select max(seq) - count(*) as n from clerk_sync.outbox").await;
     assert_eq!(gaps, 0, "no number of the feed was lost");
 }
 

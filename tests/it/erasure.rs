@@ -70,8 +70,11 @@ async fn nothing_personal_is_left_anywhere() {
         server.sync("msg_9", &gone).await;
         // Bob has the address now: it is his, and stays.
         assert_eq!(
-            number(&server.app.db, "select count(*) as n from email_addresses where normalised = 'hers@example.com'")
-                .await,
+            number(
+                &server.app.db,
+                "select count(*) as n from clerk_sync.email_addresses where normalised = 'hers@example.com'"
+            )
+            .await,
             1
         );
         let bob = person(

@@ -75,9 +75,9 @@ async fn check(world: &World) {
         assert_eq!((row.state.as_str(), row.outcome.as_deref()), ("skipped", Some("example")), "{name}: {body}");
         assert!(row.reason.unwrap().starts_with("example: "), "{name}: {body}");
     }
-    let rows = "select (select count(*) from users) + (select count(*) from subjects) + (select count(*) from outbox)
-        + (select count(*) from organizations) + (select count(*) from organization_memberships)
-        + (select count(*) from revoked_sessions) + (select count(*) from alerts) as n";
+    let rows = "select (select count(*) from clerk_sync.users) + (select count(*) from clerk_sync.subjects) + (select count(*) from clerk_sync.outbox)
+        + (select count(*) from clerk_sync.organizations) + (select count(*) from clerk_sync.organization_memberships)
+        + (select count(*) from clerk_sync.revoked_sessions) + (select count(*) from clerk_sync.alerts) as n";
     assert_eq!(number(&world.app.db, rows).await, 0, "{name}: no fact, row, message or alert");
 }
 

@@ -27,13 +27,13 @@ async fn identities(world: &World) -> Vec<String> {
         world,
         "select u.clerk_id || ' ' || f.provider || '/' || f.connection || '/' || f.provider_subject_id
             || case when f.current then '' else ' hidden' end as t
-            from federated_identities f join users u on u.id = f.user_id order by 1",
+            from clerk_sync.federated_identities f join clerk_sync.users u on u.id = f.user_id order by 1",
     )
     .await
 }
 
 async fn moves(world: &World) -> Vec<String> {
-    texts(world, "select subject as t from audit_log where action = 'identity.moved' order by seq").await
+    texts(world, "select subject as t from clerk_sync.audit_log where action = 'identity.moved' order by seq").await
 }
 
 fn account(provider: &str, subject: &str, connection: Value) -> Value {
@@ -55,9 +55,11 @@ async fn two_tenants_may_use_one_name_for_two_people() {
         let expected = [format!("{A} saml_custom/entconn_a/1001"), format!("{B} saml_custom/entconn_b/1001")];
         assert_eq!(identities(&world).await, expected, "{}", world.name);
         assert_eq!(moves(&world).await, [""; 0], "{}", world.name);
-        let told =
-            texts(&world, "select cast(payload as text) as t from outbox where event = 'user.created' order by seq")
-                .await;
+        let told = texts(
+            &world,
+            "select cast(payload as text) as t from clerk_sync.outbox where event = 'user.created' order by seq",
+        )
+        .await;
         for (payload, connection) in told.iter().zip(["entconn_a", "entconn_b"]) {
             let payload: Value = serde_json::from_str(payload).unwrap();
             let identity = json!({"provider": "saml_custom", "connection": connection, "provider_subject_id": "1001"});
@@ -83,7 +85,8 @@ async fn an_identity_moves_within_its_connection_only() {
         assert_eq!(identities(&world).await, expected, "{}", world.name);
         assert_eq!(moves(&world).await, ["user_ada"], "{}", world.name);
         let audit =
-            texts(&world, "select cast(diff as text) as t from audit_log where action = 'identity.moved'").await;
+            texts(&world, "select cast(diff as text) as t from clerk_sync.audit_log where action = 'identity.moved'")
+                .await;
         let identity = json!({"provider": "saml_okta", "connection": "entconn_a", "provider_subject_id": "1001"});
         assert_eq!(serde_json::from_str::<Value>(&audit[0]).unwrap(), json!({"identities": [[identity], []]}));
     }
@@ -111,7 +114,7 @@ async fn an_account_listed_as_saml_and_as_enterprise_account_is_one_identity() {
             world.drain().await;
             assert_eq!(identities(&world).await, ["user_ada saml_custom/entconn_a/1001"], "{}: {at}", world.name);
         }
-        let told = texts(&world, "select event as t from outbox order by seq").await;
+        let told = texts(&world, "select event as t from clerk_sync.outbox order by seq").await;
         assert_eq!(told, ["user.created"], "{}: nothing changed", world.name);
     }
 }
@@ -124,16 +127,16 @@ async fn rows_from_before_connections_are_replaced_by_the_next_event() {
         world.deliver("msg_a", &user("ada", 1)).await;
         world.deliver("msg_b", &user("ben", 2)).await;
         world.drain().await;
-        steps::take_back(db, STEP).await;
+        steps::take_back(&world.app.db, STEP).await;
         db.execute_unprepared(
-            "insert into federated_identities (user_id, provider, provider_subject_id, current)
-                select id, 'saml_custom', '1001', clerk_id = 'user_ben' from users;
-            insert into federated_identities (user_id, provider, provider_subject_id, current)
-                select id, 'google', 'g-' || clerk_id, true from users",
+            "insert into clerk_sync.federated_identities (user_id, provider, provider_subject_id, current)
+                select id, 'saml_custom', '1001', clerk_id = 'user_ben' from clerk_sync.users;
+            insert into clerk_sync.federated_identities (user_id, provider, provider_subject_id, current)
+                select id, 'google', 'g-' || clerk_id, true from clerk_sync.users",
         )
         .await
         .unwrap();
-        steps::apply(db).await;
+        steps::apply(&world.app.db).await;
         let before = ["user_ada google//g-user_ada", "user_ben google//g-user_ben", "user_ben saml_custom//1001"]
             .map(str::to_owned);
         assert_eq!(identities(&world).await, before, "{}", world.name);
@@ -153,7 +156,7 @@ async fn rows_from_before_connections_are_replaced_by_the_next_event() {
         assert_eq!(moves(&world).await, [""; 0], "{}", world.name);
         let told = texts(
             &world,
-            "select subject || ' ' || cast(changed as text) as t from outbox where event = 'user.updated' order by seq",
+            "select subject || ' ' || cast(changed as text) as t from clerk_sync.outbox where event = 'user.updated' order by seq",
         )
         .await;
         assert_eq!(told.len(), 2, "{}: {told:?}", world.name);
@@ -164,7 +167,6 @@ async fn rows_from_before_connections_are_replaced_by_the_next_event() {
 #[tokio::test]
 async fn the_step_can_be_taken_back() {
     for world in worlds(&[]).await {
-        let db = &world.app.db.write;
         let both = json!([
             account("saml_custom", "1001", json!("entconn_a")),
             account("saml_custom", "1001", json!("entconn_b"))
@@ -172,8 +174,8 @@ async fn the_step_can_be_taken_back() {
         world.deliver("msg_a", &enterprise("ada", 1, both)).await;
         world.drain().await;
         assert_eq!(identities(&world).await.len(), 2);
-        steps::take_back(db, STEP).await;
-        steps::apply(db).await;
+        steps::take_back(&world.app.db, STEP).await;
+        steps::apply(&world.app.db).await;
         assert_eq!(identities(&world).await, ["user_ada saml_custom//1001"], "{}", world.name);
         let plain = if world.name == "postgres" {
             "select indexdef as t from pg_indexes where indexname = 'federated_identities_subject'"

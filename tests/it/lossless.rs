@@ -219,7 +219,7 @@ async fn bodies_that_were_not_understood_are_read_again() {
         let body = event("user.created", 1, &snapshot("user_old", 1, true, "1e999"));
         Stmt::new(
             &db.write,
-            "insert into inbox (svix_id, event_type, user_ids, received_at, available_at, finished_at, state, outcome, reason, origin, attempts, body)
+            "insert into clerk_sync.inbox (svix_id, event_type, user_ids, received_at, available_at, finished_at, state, outcome, reason, origin, attempts, body)
                 values ('msg_old', 'user.created', '[]', ",
         )
         .val(server.app.clock.now())
@@ -234,7 +234,7 @@ async fn bodies_that_were_not_understood_are_read_again() {
         .await
         .unwrap();
         assert_eq!(rescan(db, server.app.clock.now()).await.unwrap(), 0, "{}: done when it was started", server.name);
-        server.sql("delete from meta where key = 'inbox.rescanned'").await;
+        server.sql("delete from clerk_sync.meta where key = 'inbox.rescanned'").await;
         assert_eq!(rescan(db, server.app.clock.now()).await.unwrap(), 1, "{}", server.name);
         server.app.signals.inbox.wake();
         server.settle().await;

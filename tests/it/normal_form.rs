@@ -1,7 +1,7 @@
 //! Two spellings of one mailbox are one address, and two mailboxes are two: in look-ups, clashes, decisions and returns.
 
-use clerk_sync::db::Stmt;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection};
+use clerk_sync::db::{Pool, Stmt};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -40,7 +40,7 @@ async fn texts(world: &World, sql: &str) -> Vec<String> {
     rows(&world.app.db.read, sql).await
 }
 
-async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<String> {
+async fn rows(db: &Pool, sql: &str) -> Vec<String> {
     let rows = Stmt::new(db, "").sql(sql).all(db).await.unwrap();
     rows.iter().map(|row| row.try_get("", "t").unwrap()).collect()
 }
@@ -54,7 +54,7 @@ async fn composed_and_decomposed_letters_are_one_mailbox() {
         world.drain().await;
         let row = world.inbox("msg_nfd").await;
         assert_eq!((row.state.as_str(), row.awaits.as_deref()), ("conflict", Some("user_2cases000000000000000000012")));
-        assert_eq!(texts(&world, "select address as t from conflicts").await, ["j\u{fc}rgen@example.com"]);
+        assert_eq!(texts(&world, "select address as t from clerk_sync.conflicts").await, ["j\u{fc}rgen@example.com"]);
     }
 }
 
@@ -77,7 +77,7 @@ async fn twins_clash_and_others_do_not() {
         world.deliver("msg_z", &both).await;
         world.drain().await;
         let mine = "select e.normalised || case when e.verified then ' verified' else '' end as t
-            from email_addresses e join users u on u.id = e.user_id where u.clerk_id = 'user_z'";
+            from clerk_sync.email_addresses e join clerk_sync.users u on u.id = e.user_id where u.clerk_id = 'user_z'";
         assert_eq!(texts(&world, mine).await, ["z@xn--bcher-kva.example verified"], "{}", world.name);
     }
 }
@@ -113,11 +113,12 @@ async fn decisions_and_returns_hold_for_every_spelling() {
         assert_eq!(answer(decide).await.status, 200, "{}", server.name);
         server.settle().await;
         let db = &server.app.db.read;
-        let holders = "select u.clerk_id as t from email_addresses e join users u on u.id = e.user_id";
+        let holders =
+            "select u.clerk_id as t from clerk_sync.email_addresses e join clerk_sync.users u on u.id = e.user_id";
         assert_eq!(rows(db, holders).await, ["user_ben"], "{}", server.name);
         server.sync("msg_3", &deleted("ben", 9)).await;
         server.sync("msg_4", &mail("ben2", 10, "SHARED@Bu\u{308}cher.example")).await;
-        let kinds = rows(db, "select kind as t from alerts where kind = 'return.noticed'").await;
+        let kinds = rows(db, "select kind as t from clerk_sync.alerts where kind = 'return.noticed'").await;
         assert_eq!(kinds, ["return.noticed"], "{}", server.name);
         assert!(server.stop().await);
     }
@@ -133,9 +134,10 @@ async fn rows_from_before_are_put_into_the_present_form() {
             world.deliver(&format!("msg_{name}"), &user(name, at)).await;
         }
         world.drain().await;
-        steps::take_back(db, STEP).await;
-        let addresses = "insert into email_addresses (user_id, normalised, email_address, verified, \"primary\")
-            select id, lower(a), b, v, p from users join (";
+        steps::take_back(&world.app.db, STEP).await;
+        let addresses =
+            "insert into clerk_sync.email_addresses (user_id, normalised, email_address, verified, \"primary\")
+            select id, lower(a), b, v, p from clerk_sync.users join (";
         let rows = [
             ("ada", "u@b\u{fc}cher.example", "U@B\u{fc}cher.example", false, true),
             ("ada", "u@xn--bcher-kva.example", "u@xn--bcher-kva.example", true, false),
@@ -149,7 +151,7 @@ async fn rows_from_before_are_put_into_the_present_form() {
             .map(|(user, a, b, v, p)| format!("select 'user_{user}' as u, '{a}' as a, '{b}' as b, {v} as v, {p} as p"))
             .collect();
         db.execute_unprepared(
-            "delete from email_addresses where email_address in ('ada@example.com', 'ben@example.com')",
+            "delete from clerk_sync.email_addresses where email_address in ('ada@example.com', 'ben@example.com')",
         )
         .await
         .unwrap();
@@ -157,13 +159,13 @@ async fn rows_from_before_are_put_into_the_present_form() {
         // Parked for a clash with the Kelvin sign; and decisions and conflicts that become one.
         world.deliver("msg_dee", &mail("dee", 4, "k@x.example")).await;
         db.execute_unprepared(&format!(
-            "update inbox set state = 'conflict', outcome = 'conflict', awaits = 'user_ben' where svix_id = 'msg_dee';
-            insert into conflicts (id, clerk_id, address, other_clerk_id, svix_id, state, opened_at) values
+            "update clerk_sync.inbox set state = 'conflict', outcome = 'conflict', awaits = 'user_ben' where svix_id = 'msg_dee';
+            insert into clerk_sync.conflicts (id, clerk_id, address, other_clerk_id, svix_id, state, opened_at) values
                 ({}, 'user_dee', 'k@x.example', 'user_ben', 'msg_dee', 'open', '2026-01-01T00:00:00.000+00:00'),
                 ({}, 'user_eve', 'u@b\u{fc}cher.example', 'user_ada', null, 'open', '2026-01-01T00:00:00.000+00:00'),
                 ({}, 'user_eve', 'u@xn--bcher-kva.example', 'user_ada', null, 'open', '2026-01-02T00:00:00.000+00:00'),
                 ({}, 'user_eve', 'u@b\u{fc}cher.example', 'user_ada', null, 'resolved', '2025-01-02T00:00:00.000+00:00');
-            insert into conflict_decisions (id, newcomer, older, address, decision, actor, decided_at) values
+            insert into clerk_sync.conflict_decisions (id, newcomer, older, address, decision, actor, decided_at) values
                 ({}, 'user_eve', 'user_ben', '\u{e4}@x.example', 'keep_existing', 'a', '2026-01-01T00:00:00.000+00:00'),
                 ({}, 'user_eve', 'user_ada', 'u@b\u{fc}cher.example', 'keep_existing', 'a', '2026-01-02T00:00:00.000+00:00'),
                 ({}, 'user_eve', 'user_ada', 'u@xn--bcher-kva.example', 'take_over', 'a', '2026-01-01T00:00:00.000+00:00')",
@@ -172,7 +174,7 @@ async fn rows_from_before_are_put_into_the_present_form() {
         .await
         .unwrap();
         let all = async || tables(&world).await;
-        steps::apply(db).await;
+        steps::apply(&world.app.db).await;
         let present = [
             vec![
                 "user_ada j\u{fc}@x.example j\u{fc}@x.example verified",
@@ -191,15 +193,17 @@ async fn rows_from_before_are_put_into_the_present_form() {
         assert_eq!(all().await, present, "{}", world.name);
         world.drain().await;
         assert_eq!(world.inbox("msg_dee").await.state, "done", "{}", world.name);
-        let dee = "select state as t from conflicts where clerk_id = 'user_dee'";
+        let dee = "select state as t from clerk_sync.conflicts where clerk_id = 'user_dee'";
         assert_eq!(texts(&world, dee).await, ["resolved"], "{}", world.name);
         // Back and up again, and a second time changes nothing.
         let before = all().await;
-        steps::take_back(db, STEP).await;
+        steps::take_back(&world.app.db, STEP).await;
         assert!(
-            texts(&world, "select normalised as t from email_addresses").await.contains(&"\u{e4}@x.example".to_owned())
+            texts(&world, "select normalised as t from clerk_sync.email_addresses")
+                .await
+                .contains(&"\u{e4}@x.example".to_owned())
         );
-        steps::apply(db).await;
+        steps::apply(&world.app.db).await;
         assert_eq!(all().await, before, "{}", world.name);
     }
 }
@@ -214,13 +218,14 @@ async fn tables(world: &World) -> [Vec<String>; 3] {
         world,
         "select u.clerk_id || ' ' || e.normalised || ' ' || e.email_address
             || case when e.verified then ' verified' else '' end || case when e.\"primary\" then ' primary' else '' end as t
-            from email_addresses e join users u on u.id = e.user_id",
+            from clerk_sync.email_addresses e join clerk_sync.users u on u.id = e.user_id",
     )
     .await;
     addresses.sort();
     let conflicts =
-        "select clerk_id || ' ' || address || ' ' || state as t from conflicts order by clerk_id, opened_at";
-    let decisions = "select older || ' ' || address || ' ' || decision as t from conflict_decisions order by older";
+        "select clerk_id || ' ' || address || ' ' || state as t from clerk_sync.conflicts order by clerk_id, opened_at";
+    let decisions =
+        "select older || ' ' || address || ' ' || decision as t from clerk_sync.conflict_decisions order by older";
     [addresses, texts(world, conflicts).await, texts(world, decisions).await]
 }
 
@@ -229,7 +234,7 @@ async fn tables(world: &World) -> [Vec<String>; 3] {
 async fn every_row_is_rewritten_however_many() {
     for world in worlds(&[]).await {
         let db = &world.app.db.write;
-        steps::take_back(db, STEP).await;
+        steps::take_back(&world.app.db, STEP).await;
         let (id, series) = if world.name == "postgres" {
             ("gen_random_uuid()", "select n from generate_series(1, 1300) n")
         } else {
@@ -239,16 +244,15 @@ async fn every_row_is_rewritten_however_many() {
             )
         };
         db.execute_unprepared(&format!(
-            "insert into users (id, clerk_id, status, created_at, updated_at)
+            "insert into clerk_sync.users (id, clerk_id, status, created_at, updated_at)
                 select {id}, 'user_' || n, 'active', '2026-01-01T00:00:00.000+00:00', '2026-01-01T00:00:00.000+00:00' from ({series}) x;
-            insert into email_addresses (user_id, normalised, email_address, verified, \"primary\")
-                select id, clerk_id || '@b\u{fc}cher.example', clerk_id || '@b\u{fc}cher.example', true, true from users"
+            insert into clerk_sync.email_addresses (user_id, normalised, email_address, verified, \"primary\")
+                select id, clerk_id || '@b\u{fc}cher.example', clerk_id || '@b\u{fc}cher.example', true, true from clerk_sync.users"
         ))
         .await
         .unwrap();
-        steps::apply(db).await;
-        let count =
-            "select cast(count(*) as text) as t from email_addresses where normalised like '%@xn--bcher-kva.example'";
+        steps::apply(&world.app.db).await;
+        let count = "select cast(count(*) as text) as t from clerk_sync.email_addresses where normalised like '%@xn--bcher-kva.example'";
         assert_eq!(texts(&world, count).await, ["1300"], "{}", world.name);
     }
 }

@@ -67,9 +67,9 @@ async fn told(world: &World, clerk: &Simulated, kind: Kind, change: Change, id: 
 async fn rows(world: &World) -> (i64, i64, i64) {
     let db = &world.app.db;
     (
-        number(db, "select count(*) as n from users where status <> 'deleted'").await,
-        number(db, "select count(*) as n from organizations where status <> 'deleted'").await,
-        number(db, "select count(*) as n from organization_memberships").await,
+        number(db, "select count(*) as n from clerk_sync.users where status <> 'deleted'").await,
+        number(db, "select count(*) as n from clerk_sync.organizations where status <> 'deleted'").await,
+        number(db, "select count(*) as n from clerk_sync.organization_memberships").await,
     )
 }
 

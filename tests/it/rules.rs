@@ -53,13 +53,13 @@ async fn populate(world: &World, prefix: &str, people: usize) {
     execute(
         world,
         &format!(
-            "insert into users (id, clerk_id, first_name, display_name, email, email_verified, status, created_at, updated_at, version)
+            "insert into clerk_sync.users (id, clerk_id, first_name, display_name, email, email_verified, status, created_at, updated_at, version)
                 select {id}, 'user_{prefix}' || n, 'P' || n, 'P' || n, '{prefix}' || n || '@example.com', true, 'active',
                     {time}, {time}, '000001700000000.000001700000000.0' from ({series}) x;
-            insert into subjects (kind, key, version, entered, deleted)
-                select 'user', clerk_id, version, true, false from users where clerk_id like 'user_{prefix}%';
-            insert into email_addresses (user_id, normalised, email_address, verified, \"primary\")
-                select id, email, email, true, true from users where clerk_id like 'user_{prefix}%'"
+            insert into clerk_sync.subjects (kind, key, version, entered, deleted)
+                select 'user', clerk_id, version, true, false from clerk_sync.users where clerk_id like 'user_{prefix}%';
+            insert into clerk_sync.email_addresses (user_id, normalised, email_address, verified, \"primary\")
+                select id, email, email, true, true from clerk_sync.users where clerk_id like 'user_{prefix}%'"
         ),
     )
     .await;

@@ -48,20 +48,20 @@ async fn fill(world: &World) {
         if postgres { "now() + interval '10 days'" } else { "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '+10 days')" };
     let body = if postgres { "'{}'::bytea" } else { "cast('{}' as blob)" };
     for sql in [
-        format!("insert into users (id, clerk_id, status, email, email_verified, password_enabled, two_factor_enabled, created_at, updated_at, version)
+        format!("insert into clerk_sync.users (id, clerk_id, status, email, email_verified, password_enabled, two_factor_enabled, created_at, updated_at, version)
             select {id}, 'user_bulk' || n, 'active', 'bulk' || n || '@example.com', true, false, false, {now}, {now}, '000' from {numbers}"),
-        format!("insert into email_addresses (user_id, normalised, email_address, verified, \"primary\")
+        format!("insert into clerk_sync.email_addresses (user_id, normalised, email_address, verified, \"primary\")
             select {id}, 'bulk' || n || '@example.com', 'bulk' || n || '@example.com', true, true from {numbers}"),
-        format!("insert into federated_identities (user_id, provider, provider_subject_id, current) select {id}, 'google', 'g' || n, true from {numbers}"),
-        format!("insert into subjects (kind, key, version, entered, deleted) select 'user', 'user_bulk' || n, '000', true, false from {numbers}"),
-        format!("insert into inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at, state, outcome, finished_at)
+        format!("insert into clerk_sync.federated_identities (user_id, provider, provider_subject_id, current) select {id}, 'google', 'g' || n, true from {numbers}"),
+        format!("insert into clerk_sync.subjects (kind, key, version, entered, deleted) select 'user', 'user_bulk' || n, '000', true, false from {numbers}"),
+        format!("insert into clerk_sync.inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at, state, outcome, finished_at)
             select 'msg_bulk' || n, 'user.updated', 'user_bulk' || n, '[]', {body}, {now}, {now}, 'done', 'updated', {now} from {numbers}"),
-        format!("insert into inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at, state, awaits, awaits_too)
+        format!("insert into clerk_sync.inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at, state, awaits, awaits_too)
             select 'msg_wait' || n, 'organizationMembership.created', 'org_bulk/user_wait' || n, '[]', {body}, {now}, {later}, 'waiting', 'user_wait' || n, 'org_bulk' || n from {numbers} where n <= 20000"),
-        format!("insert into inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at)
+        format!("insert into clerk_sync.inbox (svix_id, event_type, subject, user_ids, body, received_at, available_at)
             select 'msg_due' || n, 'user.updated', 'user_due' || n, '[]', {body}, {now}, {later} from {numbers} where n <= 30000"),
-        format!("insert into outbox (seq, id, event, topic, subject, routing, payload, changed, created_at)
-            select (select max(seq) from outbox) + n, {id}, 'user.updated', 'users', 'user_bulk' || n, '[]', '{{}}', '[]', {now} from {numbers}"),
+        format!("insert into clerk_sync.outbox (seq, id, event, topic, subject, routing, payload, changed, created_at)
+            select (select max(seq) from clerk_sync.outbox) + n, {id}, 'user.updated', 'users', 'user_bulk' || n, '[]', '{{}}', '[]', {now} from {numbers}"),
     ] {
         world.app.db.write.execute_unprepared(&sql).await.unwrap();
     }

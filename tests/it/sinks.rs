@@ -43,7 +43,9 @@ async fn with_backends(world: &World, meili: &Double) -> App {
 }
 
 async fn seq(app: &App, sink: &str) -> i64 {
-    let select = Stmt::new(&app.db.read, "select coalesce(max(seq), 0) as n from sink_cursors where sink = ").val(sink);
+    let select =
+        Stmt::new(&app.db.read, "select coalesce(max(seq), 0) as n from clerk_sync.sink_cursors where sink = ")
+            .val(sink);
     select.all(&app.db.read).await.unwrap()[0].try_get("", "n").unwrap()
 }
 
@@ -157,7 +159,7 @@ async fn p7_reindex_builds_the_search_again_from_the_database() {
             assert_eq!(sink.search.search("tester", 10).await.unwrap().len(), 2, "{name}");
         }
         meili.lose("clerk_sync_users");
-        world.app.db.write.execute_unprepared("delete from search_users").await.unwrap();
+        world.app.db.write.execute_unprepared("delete from clerk_sync.search_users").await.unwrap();
         world.deliver("msg_late", &user("late", 1)).await;
         world.drain().await;
         for app in [&world.app, &remote] {

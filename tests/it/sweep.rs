@@ -92,7 +92,7 @@ async fn verifications_of_every_strategy_and_status_are_read() {
     }
     for world in worlds(&[]).await {
         all_are_created(&world, &bodies).await;
-        let verified = "select email_address as t from email_addresses where verified";
+        let verified = "select email_address as t from clerk_sync.email_addresses where verified";
         let verified = texts(&world, verified).await;
         assert_eq!(verified.len(), STRATEGIES.len() * 3, "{}", world.name);
         assert!(verified.iter().all(|address| address.ends_with("@verified.example")), "{}: {verified:?}", world.name);
@@ -136,7 +136,7 @@ async fn external_accounts_come_in_three_shapes_and_in_lists_of_their_own() {
         .map(|(name, list, account)| (format!("msg_{name}"), with(user(name, 1), list, json!([account])).to_string()));
     for world in worlds(&[]).await {
         all_are_created(&world, &bodies).await;
-        let all = "select provider || ' ' || provider_subject_id as t from federated_identities order by t";
+        let all = "select provider || ' ' || provider_subject_id as t from clerk_sync.federated_identities order by t";
         let expected =
             ["facebook 10223372036854775807", "google g-2024", "google g-2026", "google g-spec", "saml_okta s-1"];
         assert_eq!(texts(&world, all).await, expected, "{}", world.name);
@@ -212,7 +212,7 @@ async fn names_of_every_script_are_stored_as_they_are() {
     let bodies: Vec<_> = NAMES.iter().enumerate().map(body).collect();
     for world in worlds(&[]).await {
         all_are_created(&world, &bodies).await;
-        let mut found = texts(&world, "select first_name as t from users").await;
+        let mut found = texts(&world, "select first_name as t from clerk_sync.users").await;
         let mut expected = NAMES.map(str::to_owned);
         found.sort();
         expected.sort();
@@ -233,13 +233,19 @@ async fn nul_and_integers_of_64_bits_are_kept() {
     });
     for world in worlds(&[]).await {
         all_are_created(&world, &bodies).await;
-        let all = texts(&world, "select cast(public_metadata as text) as t from user_metadata").await.concat();
+        let all =
+            texts(&world, "select cast(public_metadata as text) as t from clerk_sync.user_metadata").await.concat();
         for digits in
             ["-9223372036854775808", "9223372036854775807", "9007199254740993", "18446744073709551615", "a\u{fffd}b"]
         {
             assert!(all.contains(digits), "{}: {digits}: {all}", world.name);
         }
-        assert_eq!(texts(&world, "select distinct last_name as t from users").await, ["N\u{fffd}l"], "{}", world.name);
+        assert_eq!(
+            texts(&world, "select distinct last_name as t from clerk_sync.users").await,
+            ["N\u{fffd}l"],
+            "{}",
+            world.name
+        );
     }
 }
 

@@ -30,7 +30,7 @@ async fn one_event_that_cannot_be_written_ends_dead_and_takes_nobody_with_it() {
     {
         let db = &world.app.db;
         let guard = if world.name == "postgres" {
-            "alter table users add constraint no_poison check (first_name <> 'poison')"
+            "alter table clerk_sync.users add constraint no_poison check (first_name <> 'poison')"
         } else {
             "create trigger no_poison before insert on users when new.first_name = 'poison' begin select raise(abort, 'no'); end"
         };
@@ -51,9 +51,9 @@ async fn one_event_that_cannot_be_written_ends_dead_and_takes_nobody_with_it() {
             world.name
         );
         assert!(poison.reason.unwrap().starts_with("data:"));
-        assert_eq!(number(&world, "select count(*) as n from users").await, 4);
-        assert_eq!(number(&world, "select count(*) as n from inbox where state = 'done'").await, 4);
-        assert_eq!(number(&world, "select count(*) as n from outbox where event = 'event.dead'").await, 1);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 4);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.inbox where state = 'done'").await, 4);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.outbox where event = 'event.dead'").await, 1);
     }
 }
 
@@ -84,8 +84,12 @@ async fn a_lost_lease_is_left_out_of_the_commit() {
         let done =
             commit(&app.db, "fast", &decode(fast).iter().collect::<Vec<_>>(), &app.policy, &app.clock).await.unwrap();
         assert_eq!(done.outcomes.len(), 1);
-        assert_eq!(number(&world, "select count(*) as n from users").await, 1);
-        assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 1, "a crash counts as a failure");
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 1);
+        assert_eq!(
+            number(&world, "select max(attempts) as n from clerk_sync.inbox").await,
+            1,
+            "a crash counts as a failure"
+        );
     }
 }
 
@@ -102,7 +106,7 @@ async fn a_lease_lost_during_the_commit_undoes_it() {
     let events: Vec<_> = claimed.into_iter().map(decode).collect();
     // The commit comes as far as the audit trail, which stands behind the check and before the end.
     let held = app.db.begin().await.unwrap();
-    held.execute_unprepared("lock table audit_log in access exclusive mode").await.unwrap();
+    held.execute_unprepared("lock table clerk_sync.audit_log in access exclusive mode").await.unwrap();
     let committing = app.clone();
     let slow = tokio::spawn(async move {
         let events: Vec<_> = events.iter().collect();
@@ -115,8 +119,8 @@ async fn a_lease_lost_during_the_commit_undoes_it() {
     assert_eq!(rescue(&app.db, now + chrono::Duration::seconds(2)).await.unwrap(), 2);
     held.rollback().await.unwrap();
     assert!(matches!(slow.await.unwrap(), Err(CommitError::LeaseLost)));
-    assert_eq!(number(&world, "select count(*) as n from users").await, 0);
-    assert_eq!(number(&world, "select count(*) as n from inbox where state = 'pending'").await, 2);
+    assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 0);
+    assert_eq!(number(&world, "select count(*) as n from clerk_sync.inbox where state = 'pending'").await, 2);
 }
 
 /// Also where no rule of ours removes them: no row is left of somebody whose own row went.
@@ -127,18 +131,22 @@ async fn whoever_removes_a_person_removes_what_hangs_on_them() {
         world.deliver("msg_ben", &user("ben", 1)).await;
         world.drain().await;
         let db = &world.app.db.write;
-        assert!(db.execute_unprepared("delete from roles").await.is_err(), "{}: somebody has it", world.name);
-        db.execute_unprepared("delete from users where clerk_id = 'user_ada'").await.unwrap();
+        assert!(
+            db.execute_unprepared("delete from clerk_sync.roles").await.is_err(),
+            "{}: somebody has it",
+            world.name
+        );
+        db.execute_unprepared("delete from clerk_sync.users where clerk_id = 'user_ada'").await.unwrap();
         for table in [
-            "select count(*) as n from user_profiles",
-            "select count(*) as n from user_settings",
-            "select count(*) as n from user_metadata",
-            "select count(*) as n from email_addresses",
-            "select count(*) as n from user_roles",
+            "select count(*) as n from clerk_sync.user_profiles",
+            "select count(*) as n from clerk_sync.user_settings",
+            "select count(*) as n from clerk_sync.user_metadata",
+            "select count(*) as n from clerk_sync.email_addresses",
+            "select count(*) as n from clerk_sync.user_roles",
         ] {
             assert_eq!(number(&world, table).await, 1, "{}: {table}", world.name);
         }
-        assert_eq!(number(&world, "select count(*) as n from federated_identities f where not exists (select 1 from users u where u.id = f.user_id)").await, 0);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.federated_identities f where not exists (select 1 from clerk_sync.users u where u.id = f.user_id)").await, 0);
     }
 }
 
@@ -150,21 +158,29 @@ async fn a_lost_lease_is_nobodys_to_put_aside() {
     let app = &world.app;
     world.deliver("msg_ada", &user("ada", 1)).await;
     world.deliver("msg_ben", &user("ben", 1)).await;
-    app.db.lazy.execute_unprepared("update inbox set attempts = 1000 where svix_id = 'msg_ben'").await.unwrap();
+    app.db
+        .lazy
+        .execute_unprepared("update clerk_sync.inbox set attempts = 1000 where svix_id = 'msg_ben'")
+        .await
+        .unwrap();
     let held = app.db.begin_commit().await.unwrap();
     let worker = app.worker();
     let draining = tokio::spawn(async move { worker.drain().await.unwrap() });
-    while number(&world, "select count(*) as n from inbox where state = 'running'").await < 2 {
+    while number(&world, "select count(*) as n from clerk_sync.inbox where state = 'running'").await < 2 {
         tokio::task::yield_now().await;
     }
     // Its lease ran out while the rest of the batch was held up.
-    app.db.lazy.execute_unprepared("update inbox set claim = 'other' where svix_id = 'msg_ben'").await.unwrap();
+    app.db
+        .lazy
+        .execute_unprepared("update clerk_sync.inbox set claim = 'other' where svix_id = 'msg_ben'")
+        .await
+        .unwrap();
     held.rollback().await.unwrap();
     draining.await.unwrap();
     assert_eq!(world.inbox("msg_ada").await.state, "done");
     let ben = world.inbox("msg_ben").await;
     assert_eq!((ben.state.as_str(), ben.claim.as_deref()), ("running", Some("other")));
-    assert_eq!(number(&world, "select count(*) as n from outbox where event = 'event.dead'").await, 0);
+    assert_eq!(number(&world, "select count(*) as n from clerk_sync.outbox where event = 'event.dead'").await, 0);
 }
 
 /// A later word about a deletion that carries an earlier time does not put off when the person is to be erased.
@@ -173,7 +189,7 @@ async fn when_somebody_was_buried_stays() {
     for world in worlds(&[]).await {
         world.deliver("msg_1", &deleted("ada", 50)).await;
         world.drain().await;
-        let long_ago = "update subjects set buried_at = deleted_at";
+        let long_ago = "update clerk_sync.subjects set buried_at = deleted_at";
         world.app.db.write.execute_unprepared(long_ago).await.unwrap();
         world.deliver("msg_2", &deleted("ada", 20)).await;
         world.drain().await;
@@ -222,7 +238,7 @@ async fn deletion_empties_everything() {
                 .unwrap();
             assert_eq!(rows[0].try_get::<i64>("", "n").unwrap(), 0, "{}: {table}", world.name);
         }
-        assert_eq!(number(&world, "select count(*) as n from tombstone_addresses").await, 1);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.tombstone_addresses").await, 1);
         let row = entity::users::Entity::find().one(&world.app.db.read).await.unwrap().unwrap();
         assert_eq!((row.status.as_str(), row.email, row.first_name, row.version), ("deleted", None, None, None));
         assert_eq!(row.deleted_at.unwrap().timestamp_millis(), 1_760_000_000_005);
@@ -261,7 +277,9 @@ async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
                 world.deliver(&format!("msg_{round}_{person}"), &user(&format!("p{person}x{round}"), round)).await;
             }
         }
-        while number(&world, "select count(*) as n from inbox where state in ('pending', 'running')").await > 0 {
+        while number(&world, "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')").await
+            > 0
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         stop.cancel();
@@ -271,13 +289,13 @@ async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
         for reader in readers {
             assert_eq!(reader.await.unwrap(), (1..=600).collect::<Vec<i64>>());
         }
-        let claims = Stmt::new(&world.app.db.read, "select distinct finished_at from inbox")
+        let claims = Stmt::new(&world.app.db.read, "select distinct finished_at from clerk_sync.inbox")
             .all(&world.app.db.read)
             .await
             .unwrap();
         assert!(claims.len() > 10, "many batches");
         // Writers waited for one another; nobody had to find out by running into somebody else's numbers.
-        assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 0, "no event failed");
+        assert_eq!(number(&world, "select max(attempts) as n from clerk_sync.inbox").await, 0, "no event failed");
     }
 }
 
@@ -309,9 +327,9 @@ async fn an_event_that_was_rescued_often_is_tried_alone_before_it_is_put_aside()
         }
         let db = &world.app.db.write;
         for sql in [
-            "update inbox set attempts = 8 where svix_id = 'msg_ada'",
-            "update inbox set attempts = 31 where svix_id = 'msg_ben'",
-            "update inbox set attempts = 32 where svix_id = 'msg_cleo'",
+            "update clerk_sync.inbox set attempts = 8 where svix_id = 'msg_ada'",
+            "update clerk_sync.inbox set attempts = 31 where svix_id = 'msg_ben'",
+            "update clerk_sync.inbox set attempts = 32 where svix_id = 'msg_cleo'",
         ] {
             db.execute_unprepared(sql).await.unwrap();
         }

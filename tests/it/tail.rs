@@ -20,7 +20,7 @@ async fn append(db: &Db, seqs: std::ops::RangeInclusive<i64>) {
     for seq in seqs {
         Stmt::new(
             &tx,
-            "insert into outbox (id, event, topic, subject, routing, payload, changed, created_at, seq) values (",
+            "insert into clerk_sync.outbox (id, event, topic, subject, routing, payload, changed, created_at, seq) values (",
         )
         .val(uuid::Uuid::from_u128(u128::try_from(seq).unwrap()))
         .sql(", 'user.updated', 'users', 'user_1', '[]', '{}', '[]', ")
@@ -120,13 +120,13 @@ async fn a_database_that_fails_for_a_while_loses_nothing() {
         append(db, 1..=20).await;
         signals.outbox.wake();
         assert_eq!(take(&mut one, 20).await, range(1..=20), "{}", world.name);
-        Stmt::new(&db.write, "alter table outbox rename to elsewhere").exec(&db.write).await.unwrap();
+        Stmt::new(&db.write, "alter table clerk_sync.outbox rename to elsewhere").exec(&db.write).await.unwrap();
         signals.outbox.wake();
         // It has to read again, and cannot.
         let reading = tokio::spawn(async move { (take(&mut two, 20).await, two) });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!reading.is_finished());
-        Stmt::new(&db.write, "alter table elsewhere rename to outbox").exec(&db.write).await.unwrap();
+        Stmt::new(&db.write, "alter table clerk_sync.elsewhere rename to outbox").exec(&db.write).await.unwrap();
         let (seen, mut two) = reading.await.unwrap();
         assert_eq!(seen, range(1..=20), "{}", world.name);
         nothing_else(&world, &mut one, 21).await;

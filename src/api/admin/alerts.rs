@@ -27,7 +27,7 @@ pub(super) async fn list(State(state): State<ApiState>, _: Admin, params: Params
 
 /// One more than `limit`.
 async fn read(db: &Db, before: Option<(Time, Uuid)>, limit: usize) -> Result<Vec<Model>, DbErr> {
-    let mut select = Stmt::new(&db.read, "select * from alerts");
+    let mut select = Stmt::new(&db.read, "select * from clerk_sync.alerts");
     if let Some((at, id)) = before {
         select = select.sql(" where (last_at, id) < (").val(at).sql(", ").val(id).sql(")");
     }

@@ -47,7 +47,7 @@ pub(super) async fn show(State(state): State<ApiState>, _: Admin, params: Params
 async fn recent(db: &Db) -> Result<Value, DbErr> {
     let select = Stmt::new(
         &db.read,
-        "select state, event_type, count(*) as n from (select state, event_type from inbox order by seq desc limit ",
+        "select state, event_type, count(*) as n from (select state, event_type from clerk_sync.inbox order by seq desc limit ",
     );
     let rows = select.val(RECENT).sql(") recent group by state, event_type").all(&db.read).await?;
     let mut by_state: BTreeMap<String, i64> =

@@ -13,10 +13,10 @@ mod ranges;
 use std::{collections::HashSet, time::Duration};
 
 use entity::Id;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use uuid::Uuid;
 
-use crate::db::{Db, Stmt};
+use crate::db::{Db, Stmt, Transaction};
 
 use ranges::Ranges;
 
@@ -43,7 +43,7 @@ async fn lookup(db: &Db, q: &str, limit: usize) -> Result<Vec<Uuid>, Problem> {
 
 /// A transaction in which ranges are read in the order of their index, so that a limit ends the reading: a plan that was
 /// made while the tables were small must not stay a scan, and a bitmap reads a range whole.
-async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
+async fn begin(db: &Db) -> Result<Transaction, DbErr> {
     let tx = db.begin_read().await?;
     if db.backend() == DbBackend::Postgres {
         let settings = format!(
@@ -103,33 +103,33 @@ impl Condition {
     fn sql(self) -> (&'static str, &'static str) {
         match self {
             Self::FirstThenLast => (
-                "select id from users where lower(left(first_name, 64)) = r.whole
+                "select id from clerk_sync.users where lower(left(first_name, 64)) = r.whole
                     and lower(left(last_name, 64)) ~>=~ r.low and lower(left(last_name, 64)) ~<~ r.high",
                 "users u where lower(substr(u.first_name, 1, 64)) = r.whole
                     and lower(substr(u.last_name, 1, 64)) >= r.low and lower(substr(u.last_name, 1, 64)) < r.high",
             ),
             Self::LastThenFirst => (
-                "select id from users where lower(left(last_name, 64)) = r.whole
+                "select id from clerk_sync.users where lower(left(last_name, 64)) = r.whole
                     and lower(left(first_name, 64)) ~>=~ r.low and lower(left(first_name, 64)) ~<~ r.high",
                 "users u where lower(substr(u.last_name, 1, 64)) = r.whole
                     and lower(substr(u.first_name, 1, 64)) >= r.low and lower(substr(u.first_name, 1, 64)) < r.high",
             ),
             Self::First => (
-                "select id from users where lower(left(first_name, 64)) ~>=~ r.low and lower(left(first_name, 64)) ~<~ r.high",
+                "select id from clerk_sync.users where lower(left(first_name, 64)) ~>=~ r.low and lower(left(first_name, 64)) ~<~ r.high",
                 "users u where lower(substr(u.first_name, 1, 64)) >= r.low and lower(substr(u.first_name, 1, 64)) < r.high",
             ),
             Self::Last => (
-                "select id from users where lower(left(last_name, 64)) ~>=~ r.low and lower(left(last_name, 64)) ~<~ r.high",
+                "select id from clerk_sync.users where lower(left(last_name, 64)) ~>=~ r.low and lower(left(last_name, 64)) ~<~ r.high",
                 "users u where lower(substr(u.last_name, 1, 64)) >= r.low and lower(substr(u.last_name, 1, 64)) < r.high",
             ),
             Self::Username => (
-                "select id from users where lower(left(username, 64)) ~>=~ r.low and lower(left(username, 64)) ~<~ r.high",
+                "select id from clerk_sync.users where lower(left(username, 64)) ~>=~ r.low and lower(left(username, 64)) ~<~ r.high",
                 "users u where lower(substr(u.username, 1, 64)) >= r.low and lower(substr(u.username, 1, 64)) < r.high",
             ),
             Self::Address => (
-                "select user_id as id from email_addresses
+                "select user_id as id from clerk_sync.email_addresses
                     where verified and normalised ~>=~ r.low and normalised ~<~ r.high",
-                "(select user_id as id, normalised from email_addresses where verified) u
+                "(select user_id as id, normalised from clerk_sync.email_addresses where verified) u
                     where u.normalised >= r.low and u.normalised < r.high",
             ),
         }

@@ -11,7 +11,7 @@ mod rebuild;
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult};
 use uuid::Uuid;
 
 pub(super) use rebuild::Rebuild;
@@ -65,11 +65,11 @@ impl Database {
     }
 
     async fn write(&self, rows: &[Row]) -> Result<(), SearchError> {
-        Stmt::new(&self.db.lazy, "insert into search_users (generation, user_id, rev, document) ")
+        Stmt::new(&self.db.lazy, "insert into clerk_sync.search_users (generation, user_id, rev, document) ")
             .sql("select g.generation, r.user_id, r.rev, r.document from ")
             .rows(table(rows))
             // In one order, so that two writers never wait for each other.
-            .sql(" cross join search_generations g where true order by g.generation, r.user_id")
+            .sql(" cross join clerk_sync.search_generations g where true order by g.generation, r.user_id")
             .sql(NEWER)
             .exec(&self.db.lazy)
             .await
@@ -102,7 +102,7 @@ impl Database {
     }
 
     async fn by_pg_trgm(&self, readings: Rows) -> Result<Vec<Found>, DbErr> {
-        let tx = self.db.read.begin().await?;
+        let tx = self.db.begin_read().await?;
         // A plan made while the table was small must not stay a scan.
         tx.execute_unprepared(
             "set local enable_seqscan = off; set local jit = off; set local plan_cache_mode = force_generic_plan",
@@ -111,9 +111,9 @@ impl Database {
         let found = Stmt::new(&tx, "select distinct cast(s.user_id as text) as user_id, s.document from ")
             .rows(readings)
             .sql(
-                " cross join lateral (select user_id, document from search_users \
+                " cross join lateral (select user_id, document from clerk_sync.search_users \
                  where document like r.a and document like r.b and document like r.c and document like r.d \
-                 and generation = (select generation from search_generations where live) limit ",
+                 and generation = (select generation from clerk_sync.search_generations where live) limit ",
             )
             .val(PER_READING)
             .sql(") s limit ")
@@ -129,10 +129,10 @@ impl Database {
         Stmt::new(&self.db.read, "select distinct s.user_id, s.document from ")
             .rows(readings)
             .sql(
-                " cross join search_users s where s.doc in (select f.rowid \
-                 from search_users_fts f cross join search_users x \
+                " cross join clerk_sync.search_users s where s.doc in (select f.rowid \
+                 from clerk_sync.search_users_fts f cross join clerk_sync.search_users x \
                  where f.search_users_fts match r.m and x.doc = f.rowid \
-                 and x.generation = (select generation from search_generations where live) limit ",
+                 and x.generation = (select generation from clerk_sync.search_generations where live) limit ",
             )
             .val(JUDGED)
             .sql(") and s.document glob r.a and s.document glob r.b")

@@ -138,7 +138,7 @@ fn leaving(change: &Change) -> Option<&str> {
 pub async fn organizations(tx: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<Vec<Org>, DbErr> {
     let found: Vec<entity::organizations::Model> = Stmt::new(tx, "select o.* from ")
         .rows(Rows::keys(ids))
-        .sql(" join organizations o on o.clerk_id = r.k")
+        .sql(" join clerk_sync.organizations o on o.clerk_id = r.k")
         .all_as(tx)
         .await?;
     Ok(found.into_iter().map(organization).collect())
@@ -181,8 +181,8 @@ async fn of_users(tx: &impl ConnectionTrait, users: &BTreeSet<String>) -> Result
     let found = Stmt::new(tx, MEMBER)
         .rows(Rows::keys(users))
         .sql(
-            " join users u on u.clerk_id = r.k join organization_memberships m on m.user_id = u.id
-            join organizations o on o.id = m.organization_id",
+            " join clerk_sync.users u on u.clerk_id = r.k join clerk_sync.organization_memberships m on m.user_id = u.id
+            join clerk_sync.organizations o on o.id = m.organization_id",
         )
         .all(tx)
         .await?;
@@ -204,8 +204,8 @@ pub async fn memberships(tx: &impl ConnectionTrait, pairs: &BTreeSet<Pair>) -> R
     let found = Stmt::new(tx, MEMBER)
         .rows(rows)
         .sql(
-            " join organizations o on o.clerk_id = r.organization join users u on u.clerk_id = r.person
-            join organization_memberships m on m.organization_id = o.id and m.user_id = u.id",
+            " join clerk_sync.organizations o on o.clerk_id = r.organization join clerk_sync.users u on u.clerk_id = r.person
+            join clerk_sync.organization_memberships m on m.organization_id = o.id and m.user_id = u.id",
         )
         .all(tx)
         .await?;
@@ -217,8 +217,8 @@ async fn creators(tx: &impl ConnectionTrait, organizations: &BTreeSet<String>) -
     let found = Stmt::new(tx, MEMBER)
         .rows(Rows::keys(organizations))
         .sql(
-            " join organizations o on o.clerk_id = r.k join users u on u.clerk_id = o.created_by
-            join organization_memberships m on m.organization_id = o.id and m.user_id = u.id",
+            " join clerk_sync.organizations o on o.clerk_id = r.k join clerk_sync.users u on u.clerk_id = o.created_by
+            join clerk_sync.organization_memberships m on m.organization_id = o.id and m.user_id = u.id",
         )
         .all(tx)
         .await?;
@@ -245,9 +245,9 @@ async fn seniors(
     // The same on both: for each organisation (and role) the first few of an index, and no more.
     let found = find
         .dialect(
-            " cross join organizations o cross join lateral (select x.* from organization_memberships x where ",
-            " cross join organizations o cross join organization_memberships m on m.id in
-                (select x.id from organization_memberships x where ",
+            " cross join clerk_sync.organizations o cross join lateral (select x.* from clerk_sync.organization_memberships x where ",
+            " cross join clerk_sync.organizations o cross join clerk_sync.organization_memberships m on m.id in
+                (select x.id from clerk_sync.organization_memberships x where ",
         )
         .sql(of)
         // Byte by byte, as the rule compares them, whatever the database's collation.
@@ -255,7 +255,7 @@ async fn seniors(
         .dialect(" collate \"C\" limit ", " limit ")
         .val(enough)
         .dialect(") m", ")")
-        .sql(" join users u on u.id = m.user_id where o.clerk_id = r.k")
+        .sql(" join clerk_sync.users u on u.id = m.user_id where o.clerk_id = r.k")
         .all(tx)
         .await?;
     found.iter().map(member).collect()

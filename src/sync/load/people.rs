@@ -49,8 +49,8 @@ enum Key {
 impl Key {
     fn join(self) -> &'static str {
         match self {
-            Self::ClerkId => " join users u on u.clerk_id = r.k",
-            Self::Id => " join users u on u.id = r.k",
+            Self::ClerkId => " join clerk_sync.users u on u.clerk_id = r.k",
+            Self::Id => " join clerk_sync.users u on u.id = r.k",
         }
     }
 }
@@ -65,8 +65,8 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
     .rows(keys.clone())
     .sql(key.join())
     .sql(
-        " left join user_profiles p on p.user_id = u.id
-            left join user_settings s on s.user_id = u.id left join user_metadata m on m.user_id = u.id",
+        " left join clerk_sync.user_profiles p on p.user_id = u.id
+            left join clerk_sync.user_settings s on s.user_id = u.id left join clerk_sync.user_metadata m on m.user_id = u.id",
     )
     .all(tx)
     .await?;
@@ -81,7 +81,7 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
     let addresses: Vec<email_addresses::Model> = Stmt::new(tx, "select e.* from ")
         .rows(keys.clone())
         .sql(key.join())
-        .sql(" join email_addresses e on e.user_id = u.id")
+        .sql(" join clerk_sync.email_addresses e on e.user_id = u.id")
         .all_as(tx)
         .await?;
     for row in addresses {
@@ -91,7 +91,7 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
     let identities: Vec<federated_identities::Model> = Stmt::new(tx, "select f.* from ")
         .rows(keys.clone())
         .sql(key.join())
-        .sql(" join federated_identities f on f.user_id = u.id")
+        .sql(" join clerk_sync.federated_identities f on f.user_id = u.id")
         .all_as(tx)
         .await?;
     for row in identities {
@@ -102,7 +102,7 @@ async fn rows(tx: &impl ConnectionTrait, key: Key, keys: Rows) -> Result<HashMap
     let roles = Stmt::new(tx, "select ur.user_id, ur.source, o.name from ")
         .rows(keys)
         .sql(key.join())
-        .sql(" join user_roles ur on ur.user_id = u.id join roles o on o.id = ur.role_id")
+        .sql(" join clerk_sync.user_roles ur on ur.user_id = u.id join clerk_sync.roles o on o.id = ur.role_id")
         .all(tx)
         .await?;
     for row in &roles {

@@ -24,7 +24,7 @@ pub(super) async fn conflicts(
 ) -> Result<(), DbErr> {
     let open: Vec<entity::conflicts::Model> = Stmt::new(tx, "select c.* from ")
         .rows(Rows::keys(ids))
-        .sql(" join conflicts c on c.clerk_id = r.k and c.state = 'open'")
+        .sql(" join clerk_sync.conflicts c on c.clerk_id = r.k and c.state = 'open'")
         .all_as(tx)
         .await?;
     for row in open {
@@ -41,9 +41,9 @@ pub(super) async fn decisions(
 ) -> Result<(), DbErr> {
     let found: Vec<entity::conflict_decisions::Model> = Stmt::new(tx, "select d.* from ")
         .rows(Rows::keys(ids))
-        .sql(" join conflict_decisions d on d.newcomer = r.k union select d.* from ")
+        .sql(" join clerk_sync.conflict_decisions d on d.newcomer = r.k union select d.* from ")
         .rows(Rows::keys(ids))
-        .sql(" join conflict_decisions d on d.older = r.k")
+        .sql(" join clerk_sync.conflict_decisions d on d.older = r.k")
         .all_as(tx)
         .await?;
     for row in found {
@@ -88,7 +88,7 @@ pub(super) async fn departed(
     }
     let found = Stmt::new(tx, "select t.digest, u.clerk_id from ")
         .rows(Rows::keys(digests))
-        .sql(" join tombstone_addresses t on t.digest = r.k join users u on u.id = t.user_id where u.clerk_id is not null and t.expires_at > ")
+        .sql(" join clerk_sync.tombstone_addresses t on t.digest = r.k join clerk_sync.users u on u.id = t.user_id where u.clerk_id is not null and t.expires_at > ")
         .val(now)
         .all(tx)
         .await?;
@@ -130,7 +130,7 @@ pub(super) async fn deletions(
     let found = Stmt::new(tx, "select s.deleted_at, count(*) as n from ")
         .rows(rows)
         .sql(
-            " join subjects s on s.deleted_at > r.first and s.deleted_at < r.last where s.kind = 'user'
+            " join clerk_sync.subjects s on s.deleted_at > r.first and s.deleted_at < r.last where s.kind = 'user'
             group by s.deleted_at",
         )
         .all(tx)

@@ -27,12 +27,12 @@ pub(super) async fn relink(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(),
         return Ok(());
     }
     for (update, tail) in [
-        ("update organization_memberships set user_id = r.kept from ", " where user_id = r.given_up"),
-        ("update organizations set owner_id = r.kept from ", " where owner_id = r.given_up"),
-        ("update user_roles set user_id = r.kept from ", " where user_id = r.given_up and source = 'local'"),
-        ("delete from tombstone_addresses where user_id in (select kept from ", ")"),
-        ("delete from users where id in (select given_up from ", ")"),
-        ("update users set clerk_id = r.clerk_id from ", " where users.id = r.kept"),
+        ("update clerk_sync.organization_memberships set user_id = r.kept from ", " where user_id = r.given_up"),
+        ("update clerk_sync.organizations set owner_id = r.kept from ", " where owner_id = r.given_up"),
+        ("update clerk_sync.user_roles set user_id = r.kept from ", " where user_id = r.given_up and source = 'local'"),
+        ("delete from clerk_sync.tombstone_addresses where user_id in (select kept from ", ")"),
+        ("delete from clerk_sync.users where id in (select given_up from ", ")"),
+        ("update clerk_sync.users set clerk_id = r.clerk_id from ", " where users.id = r.kept"),
     ] {
         Stmt::new(tx, update).rows(rows.clone()).sql(tail).exec(tx).await?;
     }
@@ -72,7 +72,8 @@ async fn remove(tx: &impl ConnectionTrait, some: &[(Uuid, String)]) -> Result<Op
         // A constraint that waits for the commit would refuse the whole batch there.
         tx.execute_unprepared("set constraints all immediate").await?;
     }
-    match Stmt::new(tx, "delete from users where id in (select id from ").rows(rows).sql(")").exec(tx).await {
+    match Stmt::new(tx, "delete from clerk_sync.users where id in (select id from ").rows(rows).sql(")").exec(tx).await
+    {
         Ok(_) => {
             tx.execute_unprepared("release savepoint hard_delete").await?;
             Ok(None)

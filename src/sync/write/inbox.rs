@@ -33,7 +33,7 @@ pub(in crate::sync) async fn still_mine(
 ) -> Result<Vec<i64>, DbErr> {
     let mut rows = Rows::new(&[Col("seq", Type::Int)]);
     seqs.iter().for_each(|seq| rows.push(vec![Cell::Int(*seq)]));
-    let found = Stmt::new(tx, "select inbox.seq from inbox join ")
+    let found = Stmt::new(tx, "select inbox.seq from clerk_sync.inbox join ")
         .rows(rows)
         .sql(" on r.seq = inbox.seq where inbox.claim = ")
         .val(claim)
@@ -49,7 +49,7 @@ pub(in crate::sync) async fn in_flight(
 ) -> Result<HashSet<String>, DbErr> {
     let found = Stmt::new(tx, "select distinct i.subject from ")
         .rows(Rows::keys(subjects))
-        .sql(" join inbox i on i.subject = r.k and i.state in ('pending', 'running')")
+        .sql(" join clerk_sync.inbox i on i.subject = r.k and i.state in ('pending', 'running')")
         .all(tx)
         .await?;
     found.iter().map(|row| row.try_get("", "subject")).collect()
@@ -76,7 +76,7 @@ pub(in crate::sync) async fn finish(
             outcome.awaits_too.as_deref().into(),
         ]);
     }
-    Stmt::new(tx, "update inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
+    Stmt::new(tx, "update clerk_sync.inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
             claim = null, available_at = case when r.state = 'waiting' then ")
         .val(deadline)
         .sql(" when r.state = 'pending' then ")
@@ -100,7 +100,7 @@ pub(in crate::sync) async fn forget(tx: &impl ConnectionTrait, seqs: &[i64]) -> 
     }
     let mut rows = Rows::new(&[Col("seq", Type::Int)]);
     seqs.iter().for_each(|seq| rows.push(vec![Cell::Int(*seq)]));
-    let update = Stmt::new(tx, "update inbox set body = null where seq in (select seq from ").rows(rows);
+    let update = Stmt::new(tx, "update clerk_sync.inbox set body = null where seq in (select seq from ").rows(rows);
     update.sql(")").exec(tx).await.map(drop)
 }
 
@@ -111,7 +111,7 @@ const CHUNK: i64 = 5_000;
 /// Answers how many.
 pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: Time) -> Result<u64, DbErr> {
     if !wake.cancelled.is_empty() {
-        Stmt::new(tx, "update inbox set state = 'discarded', outcome = 'discarded', reason = 'cancelled by an operator', finished_at = ")
+        Stmt::new(tx, "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', reason = 'cancelled by an operator', finished_at = ")
             .val(now)
             .sql(" where event_type = 'user.deleted' and state = 'held' and subject in (select k from ")
             .rows(Rows::keys(&wake.cancelled))
@@ -125,7 +125,7 @@ pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: T
             .val(now)
             .sql(" where seq in (select i.seq from ")
             .rows(Rows::keys(&wake.clashes))
-            .sql(" join inbox i on i.awaits = r.k and i.state = 'conflict' union all select i.seq from ")
+            .sql(" join clerk_sync.inbox i on i.awaits = r.k and i.state = 'conflict' union all select i.seq from ")
             .rows(Rows::keys(&wake.clashes))
             .sql(PARKED)
             .sql(" and i.state = 'conflict' union all select i.seq from ")
@@ -148,7 +148,7 @@ pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: T
     let waiting = wake_waiting(tx, Rows::keys(&wake.parents), now).await?;
     if waiting >= CHUNK.unsigned_abs() {
         // More may wait than were woken: written down, and woken by and by. A parent that goes is news to all of them.
-        Stmt::new(tx, "insert into wakes (parent, since) select k, ")
+        Stmt::new(tx, "insert into clerk_sync.wakes (parent, since) select k, ")
             .val(now)
             .sql(" from ")
             .rows(Rows::keys(&wake.parents))
@@ -159,19 +159,20 @@ pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: T
     Ok(rows + waiting)
 }
 
-const PENDING: &str = "update inbox set state = 'pending', outcome = null, awaits = null, awaits_too = null,
+const PENDING: &str = "update clerk_sync.inbox set state = 'pending', outcome = null, awaits = null, awaits_too = null,
     finished_at = null, available_at = ";
 /// Written so that the partial index over parked rows answers it.
-const PARKED: &str = " join inbox i on i.subject = r.k and i.state in ('rejected', 'conflict', 'waiting', 'held')";
+const PARKED: &str =
+    " join clerk_sync.inbox i on i.subject = r.k and i.state in ('rejected', 'conflict', 'waiting', 'held')";
 
 async fn wake_waiting(tx: &impl ConnectionTrait, parents: Rows, now: Time) -> Result<u64, DbErr> {
     Stmt::new(tx, PENDING)
         .val(now)
         .sql(" where seq in (select seq from (select i.seq from ")
         .rows(parents.clone())
-        .sql(" join inbox i on i.awaits = r.k and i.state in ('waiting', 'rejected') union select i.seq from ")
+        .sql(" join clerk_sync.inbox i on i.awaits = r.k and i.state in ('waiting', 'rejected') union select i.seq from ")
         .rows(parents)
-        .sql(" join inbox i on i.awaits_too = r.k and i.state in ('waiting', 'rejected') limit ")
+        .sql(" join clerk_sync.inbox i on i.awaits_too = r.k and i.state in ('waiting', 'rejected') limit ")
         .val(CHUNK)
         .sql(") w)")
         .exec(tx)
@@ -185,22 +186,22 @@ async fn wake_waiting(tx: &impl ConnectionTrait, parents: Rows, now: Time) -> Re
 /// # Errors
 /// What the database says.
 pub(in crate::sync) async fn wake_more(db: &Db, now: Time) -> Result<u64, DbErr> {
-    if Stmt::new(&db.read, "select 1 from wakes limit 1").all(&db.read).await?.is_empty() {
+    if Stmt::new(&db.read, "select 1 from clerk_sync.wakes limit 1").all(&db.read).await?.is_empty() {
         return Ok(0);
     }
     // Under the commit lock: no batch parks or wakes the same rows meanwhile.
     let tx = db.begin_commit().await?;
     let found: Option<entity::wakes::Model> =
-        Stmt::new(&tx, "select * from wakes order by since, parent limit 1").one_as(&tx).await?;
+        Stmt::new(&tx, "select * from clerk_sync.wakes order by since, parent limit 1").one_as(&tx).await?;
     let Some(found) = found else { return Ok(0) };
     let (parent, after) = (found.parent.as_str(), found.woken_to);
     let woken = Stmt::new(&tx, PENDING)
         .val(now)
-        .sql(" where seq in (select seq from (select seq from inbox where state in ('waiting', 'rejected') and awaits = ")
+        .sql(" where seq in (select seq from (select seq from clerk_sync.inbox where state in ('waiting', 'rejected') and awaits = ")
         .val(parent)
         .sql(" and seq > ")
         .val(after)
-        .sql(" union select seq from inbox where state in ('waiting', 'rejected') and awaits_too = ")
+        .sql(" union select seq from clerk_sync.inbox where state in ('waiting', 'rejected') and awaits_too = ")
         .val(parent)
         .sql(" and seq > ")
         .val(after)
@@ -212,11 +213,14 @@ pub(in crate::sync) async fn wake_more(db: &Db, now: Time) -> Result<u64, DbErr>
     let seqs = woken.iter().map(|row| row.try_get::<i64>("", "seq")).collect::<Result<Vec<_>, _>>()?;
     match seqs.iter().max() {
         Some(last) if seqs.len() as u64 >= CHUNK.unsigned_abs() => {
-            let note = Stmt::new(&tx, "update wakes set woken_to = ").val(*last).sql(" where parent = ").val(parent);
+            let note = Stmt::new(&tx, "update clerk_sync.wakes set woken_to = ")
+                .val(*last)
+                .sql(" where parent = ")
+                .val(parent);
             note.exec(&tx).await?;
         }
         _ => {
-            Stmt::new(&tx, "delete from wakes where parent = ").val(parent).exec(&tx).await?;
+            Stmt::new(&tx, "delete from clerk_sync.wakes where parent = ").val(parent).exec(&tx).await?;
         }
     }
     tx.commit().await?;

@@ -99,7 +99,7 @@ pub(super) async fn write(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), 
     let mut purged = Rows::new(&ID);
     plan.purged.iter().for_each(|id| purged.push(vec![Cell::Id(*id)]));
     if !purged.is_empty() {
-        let purge = "delete from organization_memberships where organization_id in (select id from ";
+        let purge = "delete from clerk_sync.organization_memberships where organization_id in (select id from ";
         Stmt::new(tx, purge).rows(purged).sql(")").exec(tx).await?;
     }
     let (mut gone, mut members) = (Rows::new(&ID), Rows::new(&MEMBER));
@@ -111,7 +111,7 @@ pub(super) async fn write(tx: &impl ConnectionTrait, plan: &Plan) -> Result<(), 
         }
     }
     if !gone.is_empty() {
-        let delete = "delete from organization_memberships where id in (select id from ";
+        let delete = "delete from clerk_sync.organization_memberships where id in (select id from ";
         Stmt::new(tx, delete).rows(gone).sql(")").exec(tx).await?;
     }
     upsert(tx, "organization_memberships", &MEMBER, members).await
@@ -124,7 +124,7 @@ async fn upsert(tx: &impl ConnectionTrait, table: &str, cols: &[Col], rows: Rows
     }
     let names = cols.iter().map(|Col(name, _)| *name).collect::<Vec<_>>().join(", ");
     let set = cols.iter().skip(1).map(|Col(name, _)| format!("{name} = excluded.{name}")).collect::<Vec<_>>();
-    Stmt::new(tx, "insert into ")
+    Stmt::new(tx, "insert into clerk_sync.")
         .sql(&format!("{table} ({names}) select {names} from "))
         .rows(rows)
         .sql(" where true on conflict (id) do update set ")

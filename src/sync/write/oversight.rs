@@ -62,7 +62,7 @@ pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChan
     closed.iter().for_each(|id| closing.push(vec![Cell::Id(*id)]));
     // Closed first: a batch may close a conflict with one person and open the same address with another.
     if !closing.is_empty() {
-        let close = Stmt::new(tx, "update conflicts set state = 'resolved', resolved_at = ").val(now);
+        let close = Stmt::new(tx, "update clerk_sync.conflicts set state = 'resolved', resolved_at = ").val(now);
         close.sql(" where state = 'open' and id in (select id from ").rows(closing).sql(")").exec(tx).await?;
     }
     let mut opening = Rows::new(&CONFLICT);
@@ -78,7 +78,7 @@ pub(super) async fn conflicts(tx: &impl ConnectionTrait, changes: &[ConflictChan
     }
     Stmt::new(
         tx,
-        "insert into conflicts (id, clerk_id, address, other_clerk_id, svix_id, state, resolved_at, opened_at)
+        "insert into clerk_sync.conflicts (id, clerk_id, address, other_clerk_id, svix_id, state, resolved_at, opened_at)
             select id, clerk_id, address, other, svix_id, state, resolved_at, ",
     )
     .val(now)
@@ -123,7 +123,7 @@ pub(in crate::sync) async fn alerts(
     }
     Stmt::new(
         tx,
-        "insert into alerts (id, key, kind, level, subject, text, count, told_at, first_at, last_at)
+        "insert into clerk_sync.alerts (id, key, kind, level, subject, text, count, told_at, first_at, last_at)
             select id, key, kind, level, subject, text, count, told_at, ",
     )
     .val(now)
@@ -162,7 +162,7 @@ async fn told_since(
 ) -> Result<HashSet<String>, DbErr> {
     let rows = Stmt::new(tx, "select a.key from ")
         .rows(Rows::keys(keys))
-        .sql(" join alerts a on a.key = r.k where a.told_at > ")
+        .sql(" join clerk_sync.alerts a on a.key = r.k where a.told_at > ")
         .val(told_before(repeat, now))
         .all(tx)
         .await?;
@@ -191,7 +191,7 @@ pub(super) async fn audit(tx: &impl ConnectionTrait, entries: &[Audit], now: Tim
     }
     Stmt::new(
         tx,
-        "insert into audit_log (actor, action, subject, diff, correlation_id, at)
+        "insert into clerk_sync.audit_log (actor, action, subject, diff, correlation_id, at)
             select actor, action, subject, diff, correlation_id, ",
     )
     .val(now)
@@ -215,7 +215,7 @@ pub(super) async fn revoked(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -
     }
     Stmt::new(
         tx,
-        "insert into revoked_sessions (session_id, clerk_id, revoked_at, expires_at) select session_id, clerk_id, ",
+        "insert into clerk_sync.revoked_sessions (session_id, clerk_id, revoked_at, expires_at) select session_id, clerk_id, ",
     )
     .val(now)
     .sql(", ")
@@ -240,7 +240,7 @@ pub(super) async fn decisions(tx: &impl ConnectionTrait, plan: &Plan, actor: &st
     }
     Stmt::new(
         tx,
-        "insert into conflict_decisions (id, newcomer, older, address, decision, older_version, actor, decided_at)
+        "insert into clerk_sync.conflict_decisions (id, newcomer, older, address, decision, older_version, actor, decided_at)
             select id, newcomer, older, address, decision, older_version, ",
     )
     .val(actor)
@@ -263,7 +263,7 @@ pub(super) async fn forgotten(tx: &impl ConnectionTrait, plan: &Plan, expires_at
     if rows.is_empty() {
         return Ok(());
     }
-    Stmt::new(tx, "insert into tombstone_addresses (user_id, digest, expires_at) select id, digest, ")
+    Stmt::new(tx, "insert into clerk_sync.tombstone_addresses (user_id, digest, expires_at) select id, digest, ")
         .val(expires_at)
         .sql(" from ")
         .rows(rows)

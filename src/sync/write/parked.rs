@@ -67,7 +67,7 @@ pub(in crate::sync) async fn park(
     }
     Stmt::new(
         tx,
-        "insert into inbox (svix_id, event_type, subject, user_ids, body, occurred_at, received_at, available_at, state,
+        "insert into clerk_sync.inbox (svix_id, event_type, subject, user_ids, body, occurred_at, received_at, available_at, state,
             outcome, reason, awaits, awaits_too, finished_at, origin)
         select svix_id, event_type, subject, user_ids, body, occurred_at, received_at, available_at, state, outcome,
             reason, awaits, awaits_too, case when state <> 'pending' then received_at end, ",
@@ -95,7 +95,10 @@ pub(in crate::sync) async fn known<'a>(
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
-    let found =
-        Stmt::new(tx, "select i.svix_id from ").rows(rows).sql(" join inbox i on i.svix_id = r.k").all(tx).await?;
+    let found = Stmt::new(tx, "select i.svix_id from ")
+        .rows(rows)
+        .sql(" join clerk_sync.inbox i on i.svix_id = r.k")
+        .all(tx)
+        .await?;
     found.iter().map(|row| row.try_get("", "svix_id")).collect()
 }

@@ -158,38 +158,38 @@ impl Sides {
             false => Stmt::new(tx, head).rows(rows).sql(tail).exec(tx).await,
         };
         for table in [
-            "delete from user_profiles where user_id in (select id from ",
-            "delete from user_settings where user_id in (select id from ",
-            "delete from user_metadata where user_id in (select id from ",
-            "delete from email_addresses where user_id in (select id from ",
-            "delete from federated_identities where user_id in (select id from ",
-            "delete from user_roles where user_id in (select id from ",
+            "delete from clerk_sync.user_profiles where user_id in (select id from ",
+            "delete from clerk_sync.user_settings where user_id in (select id from ",
+            "delete from clerk_sync.user_metadata where user_id in (select id from ",
+            "delete from clerk_sync.email_addresses where user_id in (select id from ",
+            "delete from clerk_sync.federated_identities where user_id in (select id from ",
+            "delete from clerk_sync.user_roles where user_id in (select id from ",
         ] {
             run(table, self.emptied.clone(), ")").await?;
         }
-        run("insert into user_profiles (user_id, has_image, phone_numbers, web3_wallets, legal_accepted_at, rev)
+        run("insert into clerk_sync.user_profiles (user_id, has_image, phone_numbers, web3_wallets, legal_accepted_at, rev)
                 select id, has_image, phone_numbers, web3_wallets, legal_accepted_at, rev from ", self.profiles,
             " where true on conflict (user_id) do update set has_image = excluded.has_image, phone_numbers = excluded.phone_numbers,
                 web3_wallets = excluded.web3_wallets, legal_accepted_at = excluded.legal_accepted_at, rev = excluded.rev").await?;
         // `settings` is written once: a known row keeps its own.
         run(
-            "insert into user_settings (user_id, settings, mapped, rev) select id, settings, mapped, rev from ",
+            "insert into clerk_sync.user_settings (user_id, settings, mapped, rev) select id, settings, mapped, rev from ",
             self.settings,
             " where true on conflict (user_id) do update set mapped = excluded.mapped, rev = excluded.rev",
         )
         .await?;
-        run("insert into user_metadata (user_id, public_metadata, private_metadata, unsafe_metadata, rev)
+        run("insert into clerk_sync.user_metadata (user_id, public_metadata, private_metadata, unsafe_metadata, rev)
                 select id, public_metadata, private_metadata, unsafe_metadata, rev from ", self.metadata,
             " where true on conflict (user_id) do update set public_metadata = excluded.public_metadata,
                 private_metadata = excluded.private_metadata, unsafe_metadata = excluded.unsafe_metadata, rev = excluded.rev").await?;
         run(
-            "delete from email_addresses where (user_id, normalised) in (select id, normalised from ",
+            "delete from clerk_sync.email_addresses where (user_id, normalised) in (select id, normalised from ",
             self.addresses.1,
             ")",
         )
         .await?;
         run(
-            "insert into email_addresses (user_id, normalised, email_address, verified, \"primary\")
+            "insert into clerk_sync.email_addresses (user_id, normalised, email_address, verified, \"primary\")
                 select id, normalised, email_address, verified, is_primary from ",
             self.addresses.0,
             " where true on conflict (user_id, normalised) do update set email_address = excluded.email_address,
@@ -197,14 +197,14 @@ impl Sides {
         )
         .await?;
         run(
-            "delete from federated_identities where (user_id, provider, connection, provider_subject_id)
+            "delete from clerk_sync.federated_identities where (user_id, provider, connection, provider_subject_id)
                 in (select id, provider, connection, subject from ",
             self.identities.1,
             ")",
         )
         .await?;
         run(
-            "insert into federated_identities (user_id, provider, connection, provider_subject_id, current)
+            "insert into clerk_sync.federated_identities (user_id, provider, connection, provider_subject_id, current)
                 select id, provider, connection, subject, current from ",
             self.identities.0,
             " where true on conflict (user_id, provider, connection, provider_subject_id)
@@ -213,12 +213,16 @@ impl Sides {
         .await?;
         let mut names = Rows::new(&ROLE);
         self.role_names.into_iter().for_each(|name| names.push(vec![Cell::Id(clock.new_id()), Cell::Text(name)]));
-        run("insert into roles (id, name) select id, name from ", names, " where true on conflict (name) do nothing")
-            .await?;
-        run("delete from user_roles where source = 'clerk' and (user_id, role_id) in (select r.id, o.id from roles o join ",
+        run(
+            "insert into clerk_sync.roles (id, name) select id, name from ",
+            names,
+            " where true on conflict (name) do nothing",
+        )
+        .await?;
+        run("delete from clerk_sync.user_roles where source = 'clerk' and (user_id, role_id) in (select r.id, o.id from clerk_sync.roles o join ",
             self.roles.1, " on o.name = r.name)").await?;
         run(
-            "insert into user_roles (user_id, role_id, source) select r.id, o.id, 'clerk' from roles o join ",
+            "insert into clerk_sync.user_roles (user_id, role_id, source) select r.id, o.id, 'clerk' from clerk_sync.roles o join ",
             self.roles.0,
             " on o.name = r.name where true on conflict do nothing",
         )

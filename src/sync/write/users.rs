@@ -78,7 +78,8 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed]) ->
     }
     if !new.is_empty() {
         let names = COLS.map(|Col(name, _)| name).join(", ");
-        let insert = Stmt::new(tx, "insert into users (").sql(&names).sql(") select ").sql(&names).sql(" from ");
+        let insert =
+            Stmt::new(tx, "insert into clerk_sync.users (").sql(&names).sql(") select ").sql(&names).sql(" from ");
         insert.rows(new).exec(tx).await?;
     }
     if !known.is_empty() {
@@ -88,7 +89,7 @@ pub(super) async fn accounts(tx: &impl ConnectionTrait, accounts: &[Changed]) ->
             let bit = 1_i64 << index;
             let _ = write!(set, "{comma}{name} = case when (r.mask & {bit}) <> 0 then r.{name} else users.{name} end");
         }
-        let update = Stmt::new(tx, "update users set ").sql(&set).sql(" from ").rows(known);
+        let update = Stmt::new(tx, "update clerk_sync.users set ").sql(&set).sql(" from ").rows(known);
         update.sql(" where users.id = r.id").exec(tx).await?;
     }
     Ok(())

@@ -81,7 +81,7 @@ async fn every_alert_arrives_once_whatever_the_servers_do() {
         came_once(app, &alerts, &smtp, &chat);
         assert_eq!((smtp.faults_left(), chat.faults_left()), (0, 0));
         assert_eq!(dead::list(&app.db, true, 10).await.unwrap(), [], "none of these is the message's fault");
-        let head = number(app, "select max(seq) as n from outbox").await;
+        let head = number(app, "select max(seq) as n from clerk_sync.outbox").await;
         assert_eq!((cursor(app, "alerts:mail").await, cursor(app, "alerts:chat").await), (head, head));
         let letter = Read::of(&smtp.letters()[0].raw);
         assert_eq!(letter.header("subject"), "[clerk-sync] warning: role.not_grantable");
@@ -121,7 +121,11 @@ async fn what_a_server_refuses_for_good_blocks_nobody_and_can_be_sent_later() {
         assert_eq!(mail_ids(&smtp)[2], message_id(app, seq));
         assert_eq!(chat_keys(&chat)[2], format!("{seq}:alerts:chat"));
         // The row has left the feed: nothing can be sent, and nothing else is sent in its place.
-        Stmt::new(&app.db.write, "delete from outbox where seq = ").val(seq).exec(&app.db.write).await.unwrap();
+        Stmt::new(&app.db.write, "delete from clerk_sync.outbox where seq = ")
+            .val(seq)
+            .exec(&app.db.write)
+            .await
+            .unwrap();
         let error = app.sinks.redeliver(&letters[0]).await.unwrap_err().to_string();
         assert!(error.contains("discard"), "{error}");
         assert_eq!(mail_ids(&smtp).len(), 3);
@@ -194,7 +198,7 @@ async fn a_new_channel_begins_at_the_head() {
     for (world, smtp, chat) in beds(&[]).await {
         let app = &world.app;
         raise(&world, "old", 1).await;
-        let forget = Stmt::new(&app.db.write, "delete from sink_cursors");
+        let forget = Stmt::new(&app.db.write, "delete from clerk_sync.sink_cursors");
         forget.exec(&app.db.write).await.unwrap();
         app.begin_channels().await.unwrap();
         raise(&world, "new", 1).await;
@@ -214,7 +218,8 @@ async fn a_replayed_row_is_told_to_nobody() {
     for (world, smtp, chat) in beds(&[]).await {
         let app = &world.app;
         raise(&world, "ada", 1).await;
-        let quiet = Stmt::new(&app.db.write, "update outbox set effects = 'state' where event = 'alert.raised'");
+        let quiet =
+            Stmt::new(&app.db.write, "update clerk_sync.outbox set effects = 'state' where event = 'alert.raised'");
         assert_eq!(quiet.exec(&app.db.write).await.unwrap(), 1);
         raise(&world, "ben", 1).await;
         send_all(app).await;
@@ -234,7 +239,7 @@ async fn a_target_is_left_alone_for_as_long_as_it_asks() {
             let mut relay = app.relay();
             relay.clock = Clock::from_fn(move || ahead);
             assert!(!relay.drain(sink).await.unwrap());
-            let rows = Stmt::new(&app.db.read, "select * from sink_cursors where sink = 'alerts:chat'");
+            let rows = Stmt::new(&app.db.read, "select * from clerk_sync.sink_cursors where sink = 'alerts:chat'");
             let row: entity::sink_cursors::Model = rows.one_as(&app.db.read).await.unwrap().unwrap();
             assert_eq!((row.available_at - ahead).num_seconds(), seconds, "{}: {asked}", world.name);
             assert_eq!(row.last_error.as_deref(), Some("the chat asks us to wait (429)"));
@@ -242,7 +247,7 @@ async fn a_target_is_left_alone_for_as_long_as_it_asks() {
             assert_eq!(chat.connections(), if seconds == 120 { 1 } else { 2 }, "not asked again");
             let wake = Stmt::new(
                 &app.db.write,
-                "update sink_cursors set available_at = updated_at, lease_until = null, owner = null",
+                "update clerk_sync.sink_cursors set available_at = updated_at, lease_until = null, owner = null",
             );
             wake.exec(&app.db.write).await.unwrap();
         }
@@ -276,8 +281,11 @@ async fn replicas_share_a_channel_and_end_without_sending_twice() {
         let alerts = raised(app).await;
         assert_eq!(alerts.len(), 21);
         came_once(app, &alerts, &smtp, &chat);
-        let free =
-            number(app, "select count(*) as n from sink_cursors where owner is null and sink like 'alerts:%'").await;
+        let free = number(
+            app,
+            "select count(*) as n from clerk_sync.sink_cursors where owner is null and sink like 'alerts:%'",
+        )
+        .await;
         assert_eq!(free, 2, "{}: leases are given up", world.name);
         send_all(app).await;
         came_once(app, &alerts, &smtp, &chat);
@@ -306,11 +314,11 @@ async fn what_was_sent_is_not_sent_again_when_that_cannot_be_written_down_at_onc
         let relay = app.relay();
         let sending = tokio::spawn(async move { relay.drain(&sink).await });
         until(|| chat.posts().len() == 1).await;
-        let away = Stmt::new(&app.db.write, "alter table sink_cursors rename to elsewhere");
+        let away = Stmt::new(&app.db.write, "alter table clerk_sync.sink_cursors rename to elsewhere");
         away.exec(&app.db.write).await.unwrap();
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_eq!(chat.posts().len(), 1, "nothing else is sent meanwhile");
-        let back = Stmt::new(&app.db.write, "alter table elsewhere rename to sink_cursors");
+        let back = Stmt::new(&app.db.write, "alter table clerk_sync.elsewhere rename to sink_cursors");
         back.exec(&app.db.write).await.unwrap();
         assert!(sending.await.unwrap().unwrap(), "{}", world.name);
         send_all(&app).await;
@@ -351,7 +359,7 @@ async fn the_feed_is_passed_over_in_bounded_steps() {
         }
         // Far above, as if most of the feed had been trimmed.
         let tx = app.db.begin_commit().await.unwrap();
-        Stmt::new(&tx, "update outbox set seq = seq + 35000 where seq > 6").exec(&tx).await.unwrap();
+        Stmt::new(&tx, "update clerk_sync.outbox set seq = seq + 35000 where seq > 6").exec(&tx).await.unwrap();
         tx.commit().await.unwrap();
         send_all(app).await;
         came_once(app, &raised(app).await, &smtp, &chat);

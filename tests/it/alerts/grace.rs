@@ -96,7 +96,7 @@ async fn another_conflict_of_the_same_person_waits_and_is_not_lost() {
         assert_eq!(turn(&world, 86_400 + 240).await, 0);
         let text = raised(&world.app).await.last().unwrap().payload["text"].as_str().unwrap().to_owned();
         assert!(text.contains("user_cleo"), "{text}");
-        let count = number(&world.app, "select count as n from alerts where kind = 'conflict.open'").await;
+        let count = number(&world.app, "select count as n from clerk_sync.alerts where kind = 'conflict.open'").await;
         assert_eq!(count, 2, "{}: it did not count up while it waited", world.name);
     }
 }
@@ -116,8 +116,8 @@ async fn very_many_are_told_in_chunks_and_a_grace_without_end_tells_nobody() {
         let once = Rules { repeat: Duration::ZERO, ..RULES };
         let turns = [turn_by(&world, 61, once).await, turn_by(&world, 61, once).await, turn_by(&world, 61, once).await];
         assert_eq!(turns, [200, 50, 0], "{}", world.name);
-        assert_eq!(number(&world.app, "select count(*) as n from conflicts where told_at is null").await, 0);
-        let gaps = number(&world.app, "select max(seq) - count(*) as n from outbox").await;
+        assert_eq!(number(&world.app, "select count(*) as n from clerk_sync.conflicts where told_at is null").await, 0);
+        let gaps = number(&world.app, "select max(seq) - count(*) as n from clerk_sync.outbox").await;
         assert_eq!(gaps, 0, "{}: no number of the feed was lost", world.name);
     }
 }

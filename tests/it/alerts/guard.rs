@@ -27,7 +27,10 @@ fn sink(world: &World) -> &ChatSink {
 
 async fn last_error(world: &World) -> String {
     let db = &world.app.db.read;
-    let rows = Stmt::new(db, "select last_error from sink_cursors where sink = 'alerts:chat'").all(db).await.unwrap();
+    let rows = Stmt::new(db, "select last_error from clerk_sync.sink_cursors where sink = 'alerts:chat'")
+        .all(db)
+        .await
+        .unwrap();
     rows[0].try_get("", "last_error").unwrap()
 }
 
@@ -46,7 +49,9 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
     assert!(!error.contains("s3cret") && !error.contains("localhost"), "{error}");
     assert_eq!(double.connections(), 0);
     // It is held, not lost.
-    let open = Stmt::new(&world.app.db.read, "select count(*) as n from dead_letters").all(&world.app.db.read).await;
+    let open = Stmt::new(&world.app.db.read, "select count(*) as n from clerk_sync.dead_letters")
+        .all(&world.app.db.read)
+        .await;
     assert_eq!(open.unwrap()[0].try_get::<i64>("", "n").unwrap(), 0);
 }
 

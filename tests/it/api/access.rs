@@ -139,7 +139,9 @@ async fn private_metadata_is_in_no_answer() {
         server.sync("msg_3", &person("user_eve", 1, refused)).await;
         server.caught_up("search:database").await;
         let stored = server.app.db.read.clone();
-        let kept = clerk_sync::db::Stmt::new(&stored, "select private_metadata from user_metadata").all(&stored).await;
+        let kept = clerk_sync::db::Stmt::new(&stored, "select private_metadata from clerk_sync.user_metadata")
+            .all(&stored)
+            .await;
         assert!(
             kept.unwrap()[0].try_get::<serde_json::Value>("", "private_metadata").unwrap().to_string().contains(HIDDEN)
         );

@@ -105,7 +105,7 @@ async fn an_event_is_planned_again() {
         story(&server).await;
         let row = async |id: &str| server.admin(&format!("/v1/admin/events/{id}")).await;
         let first = row("msg_eve").await;
-        server.sql("update inbox set attempts = 5 where svix_id = 'msg_eve'").await;
+        server.sql("update clerk_sync.inbox set attempts = 5 where svix_id = 'msg_eve'").await;
         let answer = server.post("/v1/admin/events/msg_eve/retry", ADMIN).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let shown = answer.json();
@@ -126,10 +126,12 @@ async fn an_event_is_planned_again() {
         server.settle().await;
         assert_eq!(row("msg_eve").await["state"], "rejected");
         // Not while it is being worked on, and not without what it needs.
-        server.sql("update inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
+        server.sql("update clerk_sync.inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
         server.post("/v1/admin/events/msg_eve/retry", ADMIN).await.is_problem(409, "conflict_condition", "running");
         assert_eq!(row("msg_eve").await["claim"], "x");
-        server.sql("update inbox set state = 'rejected', claim = null, body = null where svix_id = 'msg_eve'").await;
+        server
+            .sql("update clerk_sync.inbox set state = 'rejected', claim = null, body = null where svix_id = 'msg_eve'")
+            .await;
         server.post("/v1/admin/events/msg_eve/retry", ADMIN).await.is_problem(409, "conflict_condition", "no body");
         assert_eq!(row("msg_eve").await["body"], Value::Null);
         server.sync("msg_mail", &json!({"type": "email.created", "data": {"id": "ema_1", "body": "704931"}})).await;
@@ -156,7 +158,7 @@ async fn an_event_is_put_aside() {
         server.sync("msg_gone", &deletion("user_ada")).await;
         assert_eq!(server.admin("/v1/admin/events/msg_bob").await["state"], "discarded", "{}", server.name);
         server.post("/v1/admin/events/msg_ada/discard", ADMIN).await.is_problem(409, "conflict_condition", "done");
-        server.sql("update inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
+        server.sql("update clerk_sync.inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
         server.post("/v1/admin/events/msg_eve/discard", ADMIN).await.is_problem(409, "conflict_condition", "running");
         server.post("/v1/admin/events/msg_none/discard", ADMIN).await.is_problem(404, "not_found", "none");
         // Who did what is kept.
@@ -229,7 +231,7 @@ async fn conflicts_and_alerts_are_listed() {
 async fn stats_say_how_the_service_stands() {
     for server in Server::start_all(&[]).await {
         story(&server).await;
-        server.sql("insert into sink_cursors (sink, seq, available_at, updated_at) select 'search:meilisearch', 1, received_at, received_at from inbox where seq = 1").await;
+        server.sql("insert into clerk_sync.sink_cursors (sink, seq, available_at, updated_at) select 'search:meilisearch', 1, received_at, received_at from clerk_sync.inbox where seq = 1").await;
         let stats = server.admin("/v1/admin/stats").await;
         assert_eq!(stats["epoch"], json!(server.app.meta.epoch));
         let states = &stats["events"]["by_state"];
@@ -288,10 +290,10 @@ async fn a_filter_without_an_index_looks_through_a_window_at_a_time() {
         // An index leads to the one among many.
         let one = Filter { subject: Some("x_0".into()), ..Filter::default() };
         assert_eq!(pages(&one).await, (vec!["msg_0".to_owned()], 1));
-        server.sql("update inbox set state = 'dead' where svix_id = 'msg_0'").await;
+        server.sql("update clerk_sync.inbox set state = 'dead' where svix_id = 'msg_0'").await;
         let dead = Filter { state: Some(State::Dead), ..Filter::default() };
         assert_eq!(pages(&dead).await, (vec!["msg_0".to_owned()], 1));
-        server.sql("update inbox set state = 'running', available_at = '2100-01-01T00:00:00+00:00' where svix_id in ('msg_0', 'msg_7', 'msg_9')").await;
+        server.sql("update clerk_sync.inbox set state = 'running', available_at = '2100-01-01T00:00:00+00:00' where svix_id in ('msg_0', 'msg_7', 'msg_9')").await;
         let running = Filter { state: Some(State::Running), ..Filter::default() };
         assert_eq!(pages(&running).await, (vec!["msg_9".into(), "msg_7".into(), "msg_0".to_owned()], 2));
     }

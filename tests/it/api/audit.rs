@@ -84,7 +84,7 @@ async fn p8_private_metadata_is_not_in_the_trail() {
         assert!(answer.text.contains("shown-1") && !answer.text.contains("hidden"), "{}", answer.text);
         // As it is stored, too.
         let db = &server.app.db.read;
-        let rows = Stmt::new(db, "select cast(diff as text) as diff from audit_log").all(db).await.unwrap();
+        let rows = Stmt::new(db, "select cast(diff as text) as diff from clerk_sync.audit_log").all(db).await.unwrap();
         let stored: Vec<String> = rows.iter().map(|row| row.try_get("", "diff").unwrap()).collect();
         assert!(stored.concat().contains("shown-1") && !stored.concat().contains("hidden"), "{stored:?}");
     }

@@ -25,7 +25,7 @@ async fn changes_come_in_order_and_each_caller_gets_their_own() {
         server.sync("msg_2", &nameless("user_eve")).await; // 2, admin
         server.sync("msg_3", &person("user_ada", 2, json!({"first_name": "Grace"}))).await; // 3
         server.sync("msg_4", &deletion("user_ada")).await; // 4
-        server.sql("update outbox set topic = 'internal' where seq = 4").await;
+        server.sql("update clerk_sync.outbox set topic = 'internal' where seq = 4").await;
         let read = server.read("/v1/changes?after=0").await;
         assert_eq!((seqs(&read), &read["next"]), (vec![1, 3], &json!(4)), "{}", server.name);
         let admin = server.admin("/v1/changes").await;
@@ -58,7 +58,7 @@ async fn what_cannot_be_gone_on_from_is_refused_with_where_to_go_on() {
         for n in 1..=4 {
             server.sync(&format!("msg_{n}"), &person("user_ada", n, json!({"first_name": format!("A{n}")}))).await;
         }
-        server.sql("delete from outbox where seq <= 2").await;
+        server.sql("delete from clerk_sync.outbox where seq <= 2").await;
         for after in [0, 1, 5, i64::MAX] {
             let answer = server.get(&format!("/v1/changes?after={after}&wait=20"), READER).await;
             answer.is_problem(422, "invalid_request", &format!("{} {after}", server.name));

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use clerk_sync::db::Transaction;
 use clerk_sync::{
     app::{App, Role},
     backends::cache::Lookup,
@@ -9,7 +10,6 @@ use clerk_sync::{
     db,
 };
 use futures_util::future::join_all;
-use sea_orm::DatabaseTransaction;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// Keeps a process's cache from being fed: the only connection of its sink is taken.
-async fn hold(app: &mut App) -> DatabaseTransaction {
+async fn hold(app: &mut App) -> Transaction {
     let mut config = app.config.database.clone();
     config.max_read_connections = 1;
     let db = db::connect(&config).await.unwrap();
@@ -32,7 +32,7 @@ async fn hold(app: &mut App) -> DatabaseTransaction {
 
 struct Replica {
     server: Server,
-    _held: Option<DatabaseTransaction>,
+    _held: Option<Transaction>,
 }
 
 /// Processes on each database that is there, whose caches are fed by nothing but reads.

@@ -70,9 +70,9 @@ async fn the_service_is_read_from_the_database() {
             server.sync(&format!("msg_{n}"), &person(&format!("user_{n}"), 1, nameless)).await;
         }
         // Due since long ago.
-        server.sql("insert into sink_cursors (sink, seq, available_at, updated_at) select 'a\"b', 1, received_at, received_at from inbox where seq = 1").await;
+        server.sql("insert into clerk_sync.sink_cursors (sink, seq, available_at, updated_at) select 'a\"b', 1, received_at, received_at from clerk_sync.inbox where seq = 1").await;
         server
-            .sql("update inbox set state = 'pending', available_at = '2020-01-01T00:00:00+00:00' where seq = 1")
+            .sql("update clerk_sync.inbox set state = 'pending', available_at = '2020-01-01T00:00:00+00:00' where seq = 1")
             .await;
         let text = server.get("/metrics", "").await.text;
         let rows = |state: &str| value(&text, &format!("clerk_sync_queue_rows{{queue=\"inbox\",state=\"{state}\"}}"));
@@ -171,7 +171,7 @@ async fn readiness_names_each_dependency() {
         let up = json!({"status": "ok", "dependencies": {"database": "ok", "cache": "ok", "search": "ok"}});
         let ready = server.get("/readyz", "").await;
         assert_eq!((ready.status, ready.json()), (200, up));
-        server.app.db.read.close_by_ref().await.unwrap();
+        server.app.db.read.close().await.unwrap();
         let down = server.get("/readyz", "").await;
         down.is_problem(503, "not_ready", server.name);
         assert_eq!(down.header("retry-after"), "5");

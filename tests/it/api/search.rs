@@ -80,7 +80,7 @@ async fn while_meilisearch_is_away_the_database_finds_by_prefix() {
             ("user_long", &["longlong", "namename", &"long".repeat(60)]),
             ("", &["da", "quill bob", "a%", "a_a", "zoe", "藤", "花子 佐藤 x"]),
             ("", &["idn_1", "active"]),
-            ("", &["'; drop table users; --"]),
+            ("", &["'; drop table clerk_sync.users; --"]),
         ];
         for (found, queries) in cases {
             for q in queries {
@@ -154,7 +154,7 @@ async fn an_index_of_an_older_version_is_rebuilt() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // What the version before this one wrote.
-        let older = "update search_users set document = '  花子  佐藤  hanako@example.com  '";
+        let older = "update clerk_sync.search_users set document = '  花子  佐藤  hanako@example.com  '";
         app.db.write.execute_unprepared(older).await.unwrap();
         let search_index = app.upkeep(&CancellationToken::new()).search_index;
         assert!(sink.search.search("佐藤花子", 5).await.unwrap().is_empty(), "{}", world.name);

@@ -81,7 +81,7 @@ async fn a_stream_goes_over_from_the_past_to_the_present_without_a_gap() {
 async fn what_cannot_be_gone_on_from_is_refused_before_the_stream_begins() {
     for server in Server::start_all(&[]).await {
         server.feed(1..=4, "users", json!([]), json!({})).await;
-        server.sql("delete from outbox where seq <= 2").await;
+        server.sql("delete from clerk_sync.outbox where seq <= 2").await;
         let open = async |query: &str, token: &str| {
             Events::open(server.request(Method::GET, &format!("/v1/changes{query}"), token)).await.err()
         };
@@ -117,7 +117,7 @@ async fn what_is_trimmed_before_it_is_told_is_a_reset_and_it_goes_on() {
         server.sync("msg_2", &person("user_ada", 2, json!({"first_name": "Grace"}))).await;
         assert_eq!(stream.seqs(1).await, [2]);
         server.feed(9..=9, "users", json!([]), json!({})).await;
-        server.sql("delete from outbox where seq < 9").await;
+        server.sql("delete from clerk_sync.outbox where seq < 9").await;
         server.app.signals.outbox.wake();
         let reset = stream.next().await.unwrap();
         assert_eq!((reset.kind.as_deref(), reset.id, &reset.data), (Some("reset"), Some(8), &json!({"seq": 8})));
@@ -137,7 +137,7 @@ async fn what_is_trimmed_while_the_past_is_sent_is_a_reset_too() {
     stream.ready().await;
     let mut seen = stream.seqs(1).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    server.sql("delete from outbox where seq <= 590").await;
+    server.sql("delete from clerk_sync.outbox where seq <= 590").await;
     let reset = loop {
         let event = stream.next().await.unwrap();
         match event.kind {

@@ -113,13 +113,13 @@ async fn tables_that_are_missing_old_or_too_new_are_named_and_left() {
         let url = world.app.config.database.url.expose().to_owned();
         urls.push(url.clone());
         let run = |sql: &'static str| async { world.app.db.write.execute_unprepared(sql).await.unwrap() };
-        run("delete from seaql_migrations where version = (select max(version) from seaql_migrations)").await;
+        run("delete from clerk_sync.seaql_migrations where version = (select max(version) from clerk_sync.seaql_migrations)").await;
         let before = dump::everything(&world.app.db).await;
         let report = doctor(&url, &[]).await;
         report.names("migrations", "clerk-sync migrate up");
         assert!(report.about("migrations").1.starts_with("1 of "), "{:?}", report.about("migrations"));
         assert_eq!(dump::everything(&world.app.db).await, before);
-        run("insert into seaql_migrations (version, applied_at) values ('m29990101_000001_later', 0)").await;
+        run("insert into clerk_sync.seaql_migrations (version, applied_at) values ('m29990101_000001_later', 0)").await;
         let report = doctor(&url, &[]).await;
         report.names("migrations", "Use that version");
         assert!(report.about("migrations").1.contains("m29990101_000001_later"));

@@ -110,7 +110,7 @@ async fn a_resynchronisation_is_told_without_a_notice_and_internal_rows_not_at_a
     client.subscribe(&["users", "user:user_ada"], json!({})).await;
     server
         .execute(
-            "insert into outbox (seq, id, event, topic, subject, routing, payload, changed, effects, created_at) values
+            "insert into clerk_sync.outbox (seq, id, event, topic, subject, routing, payload, changed, effects, created_at) values
             (1, '00000000-0000-7000-8000-000000000001', 'session.revoked', 'internal', 'user_ada', '[\"user:7\",\"users\"]', '{}', '[]', 'all', '2026-11-21 09:00:00+00:00'),
             (2, '00000000-0000-7000-8000-000000000002', 'user.updated', 'users', 'user_ada', '[\"user:7\"]', '{\"id\":\"7\"}', '[]', 'state', '2026-11-21 09:00:00+00:00')",
         )

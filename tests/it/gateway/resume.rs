@@ -52,7 +52,7 @@ async fn reset(server: Server) {
     assert!(client.rest().await.is_empty());
     server.deliver_all(people(0..6)).await;
     assert_eq!(client.seqs(6).await.len(), 6);
-    server.execute("delete from outbox where seq <= 3").await;
+    server.execute("delete from clerk_sync.outbox where seq <= 3").await;
     for (lost, more) in [
         (true, json!({"after": 4, "epoch": "another"})),
         (true, json!({"epoch": "another"})),
@@ -89,7 +89,7 @@ async fn tell_quietly(server: &Server, rows: std::ops::RangeInclusive<i64>, padd
         let payload = json!({"id": "7", "padding": "x".repeat(padding)});
         clerk_sync::db::Stmt::new(
             &tx,
-            "insert into outbox (id, event, topic, subject, routing, changed, created_at, seq, payload) values
+            "insert into clerk_sync.outbox (id, event, topic, subject, routing, changed, created_at, seq, payload) values
                 ('00000000-0000-7000-8000-000000000001', 'user.updated', 'users', 'user_seven', '[\"user:7\"]', '[]', '2026-11-21 09:00:00+00:00', ",
         )
         .val(seq)
@@ -140,7 +140,7 @@ async fn what_is_trimmed_while_it_is_being_replayed_is_a_reset() {
     // All of it is more than the sockets hold: the end is not read before the client reads.
     client.subscribe(&["user:user_seven"], json!({"after": 0})).await;
     let mut seqs = client.seqs(1).await;
-    server.execute("delete from outbox where seq <= 500").await;
+    server.execute("delete from clerk_sync.outbox where seq <= 500").await;
     let reset = loop {
         let frame = client.frame().await;
         match frame["type"].as_str() {

@@ -114,7 +114,7 @@ impl Server {
     /// could overtake it.
     pub(super) async fn settle(&self) {
         for _ in 0..6_000 {
-            let open = "select 1 from inbox where state in ('pending', 'running') limit 1";
+            let open = "select 1 from clerk_sync.inbox where state in ('pending', 'running') limit 1";
             if Stmt::new(&self.app.db.read, open).all(&self.app.db.read).await.unwrap().is_empty() {
                 return;
             }
@@ -125,7 +125,7 @@ impl Server {
 
     /// The seqs of the change feed's rows of a topic, in order.
     pub(super) async fn seqs(&self, topic: &str) -> Vec<i64> {
-        let query = Stmt::new(&self.app.db.read, "select seq from outbox where topic = ").val(topic);
+        let query = Stmt::new(&self.app.db.read, "select seq from clerk_sync.outbox where topic = ").val(topic);
         let rows = query.sql(" order by seq").all(&self.app.db.read).await.unwrap();
         rows.iter().map(|row| row.try_get("", "seq").unwrap()).collect()
     }

@@ -42,17 +42,22 @@ async fn everybody_is_there_and_it_adds_up() {
         let done = backfilled(&world).await;
         assert!(done.proof.holds() && done.proof.second_pass.is_none(), "{}: {:?}", world.name, done.proof);
         assert_eq!(rows(&world).await, at_clerk(&clerk), "{}", world.name);
-        assert_eq!(number(&world.app.db, "select count(*) as n from inbox").await, 0, "nothing was parked");
-        let wrong = "select count(*) as n from organizations o where o.members_count <>
-            (select count(*) from organization_memberships m where m.organization_id = o.id)";
+        assert_eq!(number(&world.app.db, "select count(*) as n from clerk_sync.inbox").await, 0, "nothing was parked");
+        let wrong = "select count(*) as n from clerk_sync.organizations o where o.members_count <>
+            (select count(*) from clerk_sync.organization_memberships m where m.organization_id = o.id)";
         assert_eq!(number(&world.app.db, wrong).await, 0, "{}", world.name);
-        let mailed = "select count(*) as n from outbox where effects <> 'state' and event <> 'sync.finished'";
+        let mailed =
+            "select count(*) as n from clerk_sync.outbox where effects <> 'state' and event <> 'sync.finished'";
         assert_eq!(number(&world.app.db, mailed).await, 0, "{}: it is no news", world.name);
         // Again: nothing to do, nothing told.
-        let before = number(&world.app.db, "select max(seq) as n from outbox").await;
+        let before = number(&world.app.db, "select max(seq) as n from clerk_sync.outbox").await;
         let again = backfilled(&world).await;
         assert!(again.proof.holds() && !again.resumed);
-        assert_eq!(number(&world.app.db, "select max(seq) as n from outbox").await, before + 1, "but that it ended");
+        assert_eq!(
+            number(&world.app.db, "select max(seq) as n from clerk_sync.outbox").await,
+            before + 1,
+            "but that it ended"
+        );
         let created = again.outcomes.0["users"].get("created");
         assert_eq!(created, None, "{:?}", again.outcomes);
     }
@@ -97,7 +102,7 @@ async fn deliveries_go_on_meanwhile_and_the_newer_stands() {
             .await
             .unwrap();
         assert_eq!((drift.missing.count, drift.stale.count), (0, 0), "{}: {drift:?}", world.name);
-        let changed = "select count(*) as n from users where first_name = 'Changed'";
+        let changed = "select count(*) as n from clerk_sync.users where first_name = 'Changed'";
         assert_eq!(number(&world.app.db, changed).await, 40, "{}", world.name);
     }
 }
@@ -122,7 +127,7 @@ async fn it_goes_on_where_it_was_killed() {
         assert_eq!(rows(&world).await, at_clerk(&clerk), "{}", world.name);
         let total = clerk.modes.counts().total();
         assert!(total < 70, "{}: {kills} kills, {total} requests: what was read is not read again", world.name);
-        let runs = number(&world.app.db, "select count(*) as n from sync_runs where state = 'done'").await;
+        let runs = number(&world.app.db, "select count(*) as n from clerk_sync.sync_runs where state = 'done'").await;
         assert_eq!(runs, 1, "{}: one run, by three processes", world.name);
     }
 }

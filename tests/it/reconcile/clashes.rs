@@ -45,7 +45,7 @@ async fn shown(world: &World, name: &str) -> Option<String> {
 }
 
 async fn conflicts(world: &World) -> i64 {
-    number(&world.app.db, "select count(*) as n from conflicts").await
+    number(&world.app.db, "select count(*) as n from clerk_sync.conflicts").await
 }
 
 async fn alerts(world: &World) -> Vec<String> {
@@ -85,7 +85,8 @@ async fn a_lost_update_of_the_blocker_needs_no_operator() {
             assert_eq!((conflicts(&world).await, alerts(&world).await.len()), (0, 0), "{what}: no conflict ever was");
             let existence = usize::from(confirm != "off");
             assert_eq!(clerk.modes.counts().total() as usize, 1 + existence, "{what}: both users in one request");
-            let read = number(&world.app.db, "select count(*) as n from audit_log where actor = 'refresh'").await;
+            let read =
+                number(&world.app.db, "select count(*) as n from clerk_sync.audit_log where actor = 'refresh'").await;
             assert!(read > 0, "{what}: the trail says how it came");
             // The lost delivery comes after all.
             delivered(&world, &clerk, "old", Change::Updated).await;
@@ -125,7 +126,10 @@ async fn a_clash_that_clerk_has_too_is_a_conflict_and_is_asked_about_once() {
         delivered(&world, &clerk, "old", Change::Updated).await;
         world.drain().await;
         assert_eq!(shown(&world, "new").await.as_deref(), Some("team@example.com"), "{}", world.name);
-        assert_eq!(number(&world.app.db, "select count(*) as n from conflicts where state = 'open'").await, 0);
+        assert_eq!(
+            number(&world.app.db, "select count(*) as n from clerk_sync.conflicts where state = 'open'").await,
+            0
+        );
     }
 }
 
@@ -158,7 +162,7 @@ async fn while_clerk_cannot_be_asked_the_conflict_opens() {
         world.drain().await;
         assert_eq!(states(&world).await, ["done", "conflict"], "{}", world.name);
         assert_eq!((conflicts(&world).await, alerts(&world).await.len()), (1, 1), "{}", world.name);
-        assert_eq!(number(&world.app.db, "select max(attempts) as n from inbox").await, 0, "{}", world.name);
+        assert_eq!(number(&world.app.db, "select max(attempts) as n from clerk_sync.inbox").await, 0, "{}", world.name);
     }
 }
 
@@ -180,7 +184,7 @@ async fn a_batch_of_clashes_is_read_together() {
         let counts = clerk.modes.counts();
         assert_eq!((counts.total(), counts.most_ids), (2, 100), "{}: 120 users", world.name);
         assert_eq!(conflicts(&world).await, 0, "{}", world.name);
-        assert_eq!(number(&world.app.db, "select count(*) as n from users").await, 120, "{}", world.name);
+        assert_eq!(number(&world.app.db, "select count(*) as n from clerk_sync.users").await, 120, "{}", world.name);
     }
 }
 

@@ -39,7 +39,9 @@ async fn who_is_not_at_clerk_does_not_enter() {
         worker.drain().await.unwrap();
         let (state, reason) = ended(&world, "msg_1").await;
         assert_eq!((state.as_str(), reason.as_deref()), ("rejected", Some("gone at Clerk")), "{}", world.name);
-        let facts = super::number(&world.app.db, "select count(*) as n from subjects where key = 'user_ghost'").await;
+        let facts =
+            super::number(&world.app.db, "select count(*) as n from clerk_sync.subjects where key = 'user_ghost'")
+                .await;
         assert_eq!(facts, 0, "{}: and raises no facts", world.name);
         // They come after all: another delivery, while Clerk has them; what was refused is looked at again.
         clerk.clerk.put_user(json!({"id": "user_ghost", "first_name": "G", "last_name": "Host"}));
@@ -114,7 +116,7 @@ async fn ids_that_mean_something_to_clerks_filter_are_nobody() {
         }
         world.drain().await;
         assert_eq!(clerk.modes.counts().total(), 0, "{}", world.name);
-        let pending = "select count(*) as n from inbox where state = 'pending'";
+        let pending = "select count(*) as n from clerk_sync.inbox where state = 'pending'";
         assert_eq!(super::number(&world.app.db, pending).await, 4, "{}", world.name);
     }
 }

@@ -85,9 +85,11 @@ async fn lost_deliveries(users: u64, events: usize, lost: usize) {
         assert_eq!(rows(&world).await, at_clerk(&clerk), "{}", world.name);
         let again = reconciler(&world).reconcile(FULL).await.unwrap();
         assert_eq!(again.count(), 0, "{}: {again:?}", world.name);
-        let alerts = "select count(*) as n from alerts where kind = 'reconcile.drift'";
+        let alerts = "select count(*) as n from clerk_sync.alerts where kind = 'reconcile.drift'";
         assert_eq!(number(&world.app.db, alerts).await, 1, "{}", world.name);
-        let runs = texts(&world, "select mode || ' ' || state as name from sync_runs where kind = 'reconcile'").await;
+        let runs =
+            texts(&world, "select mode || ' ' || state as name from clerk_sync.sync_runs where kind = 'reconcile'")
+                .await;
         assert_eq!(runs, ["full done", "full done"], "{}", world.name);
     }
 }
@@ -166,7 +168,7 @@ async fn what_clerk_no_longer_has_goes_under_the_breaker_and_never_all_at_once()
         let before = rows(&world).await.0;
         let found = reconciler(&world).reconcile(FULL).await.unwrap();
         assert_eq!(found.extra.count, 10, "{}", world.name);
-        let held = number(&world.app.db, "select count(*) as n from inbox where state = 'held'").await;
+        let held = number(&world.app.db, "select count(*) as n from clerk_sync.inbox where state = 'held'").await;
         assert_eq!(rows(&world).await.0, before - (10 - held), "{}", world.name);
         assert!(held >= 7, "{}: {held}", world.name);
         let again = reconciler(&world).reconcile(FULL).await.unwrap();
@@ -199,7 +201,7 @@ async fn a_delivery_that_is_about_to_be_applied_is_not_lost() {
         told(&world, &clerk, Kind::User, Change::Updated, &id).await;
         let found = reconciler(&world).reconcile(FULL).await.unwrap();
         assert_eq!((found.count(), found.in_flight), (0, 1), "{}", world.name);
-        assert_eq!(number(&world.app.db, "select count(*) as n from alerts").await, 0, "{}", world.name);
+        assert_eq!(number(&world.app.db, "select count(*) as n from clerk_sync.alerts").await, 0, "{}", world.name);
     }
 }
 
@@ -222,7 +224,7 @@ async fn who_is_kept_out_by_a_rule_is_no_difference_and_what_waits_for_them_only
             let again = reconciler(&world).reconcile(FULL).await.unwrap();
             assert_eq!((again.count(), again.refused), (0, 0), "{}: {again:?}", world.name);
         }
-        let parked = "select count(*) as n from inbox where origin = 'reconcile'";
+        let parked = "select count(*) as n from clerk_sync.inbox where origin = 'reconcile'";
         assert_eq!(number(&world.app.db, parked).await, 2, "{}: a row each, however often it is asked", world.name);
         let proof = backfilled(&world).await.proof;
         assert!(proof.holds() && proof.second_pass.is_none(), "{}: parked, and accounted for: {proof:?}", world.name);

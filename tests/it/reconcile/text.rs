@@ -26,8 +26,8 @@ async fn objects_are_decoded_as_deliveries_are() {
         put("E", "A@xn--bcher-kva.example", 5, &|_| {});
         backfilled(&world).await;
         let shown = "select u.first_name || ' ' || u.status || ' ' || e.normalised || ' ' || coalesce(f.connection, '-') as name
-            from users u join email_addresses e on e.user_id = u.id
-            left join federated_identities f on f.user_id = u.id and f.current order by 1";
+            from clerk_sync.users u join clerk_sync.email_addresses e on e.user_id = u.id
+            left join clerk_sync.federated_identities f on f.user_id = u.id and f.current order by 1";
         assert_eq!(
             texts(&world, shown).await,
             [
@@ -39,9 +39,9 @@ async fn objects_are_decoded_as_deliveries_are() {
             "{}",
             world.name
         );
-        let parked = "select state || ' ' || substr(reason, 1, 14) as name from inbox";
+        let parked = "select state || ' ' || substr(reason, 1, 14) as name from clerk_sync.inbox";
         assert_eq!(texts(&world, parked).await, ["conflict conflict.email"], "{}", world.name);
-        let alerts = "select kind as name from alerts where kind = 'field.invalid'";
+        let alerts = "select kind as name from clerk_sync.alerts where kind = 'field.invalid'";
         assert_eq!(texts(&world, alerts).await, ["field.invalid"; 2], "{}", world.name);
     }
 }

@@ -62,7 +62,7 @@ async fn a_parent_that_does_not_come_is_fetched_once_for_all_who_wait() {
         assert_eq!(world.inbox("msg_lost").await.state, "waiting", "{}", world.name);
         let row = world.inbox("msg_ghost").await;
         assert_eq!((row.state.as_str(), row.reason.as_deref()), ("rejected", Some("gone at Clerk")));
-        let dead = number(&world.app.db, "select count(*) as n from subjects where deleted").await;
+        let dead = number(&world.app.db, "select count(*) as n from clerk_sync.subjects where deleted").await;
         assert_eq!(dead, 0, "{}: no tombstone", world.name);
         // One of them comes after all: it waits for the other again; then the other.
         clerk.clerk.put_user(serde_json::json!({"id": "user_ghost", "first_name": "G", "last_name": "Host",
@@ -97,7 +97,7 @@ async fn silence_is_told_where_clerk_has_people_whom_we_do_not_know() {
         clerk.clerk.put_user(objects::user("c", "D", "c@example.com", start + hours(6) + chrono::Duration::seconds(1)));
         assert_eq!(listen(7).await, 1, "{}", world.name);
         assert_eq!(listen(8).await, 0, "{}: told once", world.name);
-        let kinds = texts(&world, "select kind as name from alerts").await;
+        let kinds = texts(&world, "select kind as name from clerk_sync.alerts").await;
         assert_eq!(kinds, ["deliveries.silent"], "{}", world.name);
     }
 }
@@ -129,7 +129,9 @@ async fn of_two_replicas_one_compares() {
         let (one, other) = (super::reconciler(&world), super::reconciler(&world));
         let full = Options { full: true, dry_run: false, scheduled: true };
         let first = tokio::spawn(async move { one.reconcile(full).await });
-        while number(&world.app.db, "select count(*) as n from sync_runs where kind = 'reconcile'").await == 0 {
+        while number(&world.app.db, "select count(*) as n from clerk_sync.sync_runs where kind = 'reconcile'").await
+            == 0
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let second = other.reconcile(full).await;

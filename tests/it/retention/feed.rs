@@ -36,19 +36,19 @@ async fn changes_go_but_for_what_a_sink_or_an_operator_needs_and_the_newest() {
         cursor::ensure(db, "search:database", now).await.unwrap();
         cursor::ensure(db, "cache:redis", now).await.unwrap();
         let slow = || Some(Holder::Sink("search:database".into()));
-        execute(app, "update sink_cursors set seq = 6 where sink = 'cache:redis'").await;
+        execute(app, "update clerk_sync.sink_cursors set seq = 6 where sink = 'cache:redis'").await;
         let removed = round(app, 31).await;
         assert_eq!((removed.changes, removed.holder), (0, slow()), "{}", world.name);
-        execute(app, "update sink_cursors set seq = 2 where sink = 'search:database'").await;
+        execute(app, "update clerk_sync.sink_cursors set seq = 2 where sink = 'search:database'").await;
         let removed = round(app, 31).await;
         assert_eq!((removed.changes, removed.holder), (2, slow()), "{}", world.name);
         assert_eq!(seqs(&world).await, [3, 4, 5, 6]);
-        execute(app, "update sink_cursors set seq = 6").await;
-        execute(app, "insert into dead_letters (id, sink, seq, event, subject, reason, created_at) select id, 'search:database', 4, event, subject, 'refused', created_at from outbox where seq = 4").await;
+        execute(app, "update clerk_sync.sink_cursors set seq = 6").await;
+        execute(app, "insert into clerk_sync.dead_letters (id, sink, seq, event, subject, reason, created_at) select id, 'search:database', 4, event, subject, 'refused', created_at from clerk_sync.outbox where seq = 4").await;
         let removed = round(app, 31).await;
         assert_eq!((removed.changes, removed.holder), (1, Some(Holder::DeadLetter(4))), "{}", world.name);
         assert_eq!(seqs(&world).await, [4, 5, 6]);
-        execute(app, "update dead_letters set state = 'discarded'").await;
+        execute(app, "update clerk_sync.dead_letters set state = 'discarded'").await;
         let removed = round(app, 31).await;
         assert_eq!((removed.changes, removed.holder), (2, None), "{}", world.name);
         assert_eq!(seqs(&world).await, [6], "{}", world.name);
@@ -63,7 +63,8 @@ async fn changes_go_but_for_what_a_sink_or_an_operator_needs_and_the_newest() {
 async fn changes_go_from_the_beginning_on_or_not_at_all() {
     for world in worlds(&[]).await {
         people(&world, 1..=6).await;
-        execute(&world.app, "update outbox set created_at = '2100-01-01T00:00:00+00:00' where seq = 4").await;
+        execute(&world.app, "update clerk_sync.outbox set created_at = '2100-01-01T00:00:00+00:00' where seq = 4")
+            .await;
         assert_eq!(round(&world.app, 31).await.changes, 3, "{}", world.name);
         assert_eq!(seqs(&world).await, [4, 5, 6], "{}", world.name);
     }
@@ -74,10 +75,10 @@ async fn entries_of_the_audit_trail_go() {
     for world in worlds(&[]).await {
         people(&world, 1..=3).await;
         assert_eq!(round(&world.app, 399).await.entries, 0, "{}", world.name);
-        let later = "update audit_log set at = '2100-01-01T00:00:00+00:00' where subject = 'user_p2'";
+        let later = "update clerk_sync.audit_log set at = '2100-01-01T00:00:00+00:00' where subject = 'user_p2'";
         execute(&world.app, later).await;
         assert_eq!(round(&world.app, 401).await.entries, 2, "{}", world.name);
-        assert_eq!(number(&world.app, "select seq as n from audit_log").await, 2);
+        assert_eq!(number(&world.app, "select seq as n from clerk_sync.audit_log").await, 2);
     }
 }
 
@@ -108,7 +109,7 @@ async fn the_trimmed_point_is_told_at_its_exact_edge() {
             server.sync(&format!("msg_{n}"), &person("user_ada", n, json!({"first_name": format!("A{n}")}))).await;
         }
         server.caught_up("search:database").await;
-        server.sql("update outbox set created_at = '2100-01-01T00:00:00+00:00' where seq >= 4").await;
+        server.sql("update clerk_sync.outbox set created_at = '2100-01-01T00:00:00+00:00' where seq >= 4").await;
         assert_eq!(round(&server.app, 31).await.changes, 3, "{}", server.name);
         // 3 is the last that went: whoever has it has missed nothing.
         assert_eq!(told(&server.read("/v1/changes?after=3").await), [4, 5, 6], "{}", server.name);
@@ -144,7 +145,8 @@ async fn a_rebuild_that_outlasts_retention_says_so() {
         assert!(matches!(rebuilt.await, Err(ReindexError::Trimmed)), "{}", world.name);
         let again = reindex::search(&app.sinks.search, &app.clock, |_| {}).await.unwrap();
         assert_eq!(again, (5, 0), "{}", world.name);
-        let cursor = Stmt::new(&app.db.read, "select seq as n from sink_cursors").all(&app.db.read).await.unwrap();
+        let cursor =
+            Stmt::new(&app.db.read, "select seq as n from clerk_sync.sink_cursors").all(&app.db.read).await.unwrap();
         assert_eq!(cursor.len(), 1);
     }
 }

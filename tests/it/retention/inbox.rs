@@ -27,7 +27,7 @@ async fn every_state(world: &World) {
     }
     world.drain().await;
     admin::discard(&world.app.db, "msg_discarded", world.app.clock.now()).await.unwrap();
-    execute(&world.app, "update inbox set state = substr(svix_id, 5), outcome = substr(svix_id, 5) where svix_id in ('msg_conflict', 'msg_waiting', 'msg_held', 'msg_dead', 'msg_running')").await;
+    execute(&world.app, "update clerk_sync.inbox set state = substr(svix_id, 5), outcome = substr(svix_id, 5) where svix_id in ('msg_conflict', 'msg_waiting', 'msg_held', 'msg_dead', 'msg_running')").await;
     world.deliver("msg_pending", &user("late", 1)).await;
 }
 
@@ -60,7 +60,7 @@ async fn an_event_without_its_body_keeps_the_end_it_had() {
         world.deliver("msg_ada", &user("ada", 1)).await;
         world.deliver("msg_ben", &user("ben", 1)).await;
         world.drain().await;
-        execute(app, "update inbox set body = null where svix_id = 'msg_ben'").await;
+        execute(app, "update clerk_sync.inbox set body = null where svix_id = 'msg_ben'").await;
         let ben = world.inbox("msg_ben").await;
         let read = async || replay::page(db, &Selection::default(), 0, 10).await.unwrap().unwrap();
         let page = read().await;
@@ -113,20 +113,29 @@ async fn rows_of_events_that_ended_are_removed_and_a_repetition_does_no_harm() {
         every_state(&world).await;
         world.deliver("msg_gone", &user("gone", 1)).await;
         world.deliver("msg_gone_deleted", &deleted("gone", 2)).await;
-        execute(&world.app, "update inbox set state = 'running' where svix_id = 'msg_pending'").await;
+        execute(&world.app, "update clerk_sync.inbox set state = 'running' where svix_id = 'msg_pending'").await;
         world.drain().await;
         assert_eq!(round(&world.app, 89).await.receipts, 0, "{}: not yet", world.name);
         assert_eq!(round(&world.app, 91).await.receipts, 5, "{}", world.name);
-        let kept = number(&world.app, "select count(*) as n from inbox where state in ('conflict', 'dead', 'held', 'rejected', 'running', 'waiting')").await;
-        assert_eq!((kept, number(&world.app, "select count(*) as n from inbox").await), (7, 7), "{}", world.name);
+        let kept = number(&world.app, "select count(*) as n from clerk_sync.inbox where state in ('conflict', 'dead', 'held', 'rejected', 'running', 'waiting')").await;
+        assert_eq!(
+            (kept, number(&world.app, "select count(*) as n from clerk_sync.inbox").await),
+            (7, 7),
+            "{}",
+            world.name
+        );
         // The same deliveries again: new to the inbox, old to everybody else.
-        let feed = number(&world.app, "select max(seq) as n from outbox").await;
+        let feed = number(&world.app, "select max(seq) as n from clerk_sync.outbox").await;
         assert_eq!(world.deliver("msg_done", &user("ada", 1)).await, Accepted::New);
         world.deliver("msg_gone", &user("gone", 1)).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_done").await.outcome.as_deref(), Some("unchanged"));
         assert_eq!(world.inbox("msg_gone").await.outcome.as_deref(), Some("tombstoned"));
-        assert_eq!(number(&world.app, "select max(seq) as n from outbox").await, feed, "nobody is told anything");
+        assert_eq!(
+            number(&world.app, "select max(seq) as n from clerk_sync.outbox").await,
+            feed,
+            "nobody is told anything"
+        );
         assert!(world.inbox("msg_done").await.seq > world.inbox("msg_conflict").await.seq, "no seq is given twice");
     }
 }
@@ -149,7 +158,7 @@ async fn a_round_goes_in_chunks_and_ends() {
         }
         world.drain().await;
         // They ended at one moment.
-        assert_eq!(number(&world.app, "select count(distinct finished_at) as n from inbox").await, 1);
+        assert_eq!(number(&world.app, "select count(distinct finished_at) as n from clerk_sync.inbox").await, 1);
         let mut retention = after_days(&world.app, 500);
         (retention.pace.rows, retention.pace.most) = (3, 2);
         let first = retention.round().await.unwrap().unwrap();
@@ -221,7 +230,8 @@ async fn kept_bodies_are_no_part_of_retentions_index() {
     use clerk_sync::db::Stmt;
     let world = crate::support::world::sqlite(&[]).await;
     let read = &world.app.db.read;
-    let explain = Stmt::new(read, "explain query plan select seq from inbox where ").sql(entity::inbox::SPENT);
+    let explain =
+        Stmt::new(read, "explain query plan select seq from clerk_sync.inbox where ").sql(entity::inbox::SPENT);
     let rows = explain.sql(" and finished_at < 'x' order by finished_at limit 5").all(read).await.unwrap();
     let plan: String = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap()).collect();
     assert!(plan.contains("inbox_bodies (finished_at<?)") && !plan.contains("TEMP B-TREE"), "{plan}");

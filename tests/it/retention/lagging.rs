@@ -25,7 +25,7 @@ async fn tell_quietly(app: &App, subject: &str, seqs: std::ops::RangeInclusive<i
     for seq in seqs {
         Stmt::new(
             &tx,
-            "insert into outbox (event, topic, routing, payload, changed, created_at, id, subject, seq) values
+            "insert into clerk_sync.outbox (event, topic, routing, payload, changed, created_at, id, subject, seq) values
                 ('user.updated', 'users', '[]', '{}', '[]', '2020-01-01T00:00:00+00:00', ",
         )
         .val(uuid::Uuid::from_u128(seq.unsigned_abs().into()))
@@ -82,7 +82,7 @@ async fn followers_are_told_what_was_trimmed_unread() {
         assert_eq!(take(&mut idle, 2).await, [-28, 29], "{}", world.name);
         // Having everything up to the last row that went is no loss.
         tell_quietly(app, "user_ada", 30..=31).await;
-        execute(app, "delete from outbox where seq <= 29").await;
+        execute(app, "delete from clerk_sync.outbox where seq <= 29").await;
         signals.outbox.wake();
         assert_eq!(take(&mut idle, 2).await, [30, 31], "{}", world.name);
         // Nor is a hole: what was taken out of the middle was not trimmed.
@@ -106,10 +106,10 @@ async fn clients_are_reset_and_the_cache_is_emptied() {
         while client.auth(ADMIN).await["seq"] != 1 {}
         client.subscribe(&["users", "admin"], json!({})).await;
         // Another replica changes Ada; this one hears of it only when the change is gone.
-        execute(app, "update users set last_name = 'Byron', rev = 20 where clerk_id = 'user_ada'").await;
+        execute(app, "update clerk_sync.users set last_name = 'Byron', rev = 20 where clerk_id = 'user_ada'").await;
         tell_quietly(app, "user_ada", 2..=20).await;
         tell_quietly(app, "user_ben", 21..=21).await;
-        execute(app, "update sink_cursors set seq = 21").await;
+        execute(app, "update clerk_sync.sink_cursors set seq = 21").await;
         assert_eq!(round(app, 31).await.changes, 20, "{}", server.name);
         assert_eq!(server.read("/v1/users/user_ada").await["last_name"], "Quill", "the cache knows nothing yet");
         app.signals.outbox.wake();
@@ -136,7 +136,12 @@ async fn clients_are_reset_and_the_cache_is_emptied() {
         if next == 21 {
             next = client.event().await["seq"].as_i64().unwrap();
         }
-        assert_eq!((next, number(app, "select max(seq) as n from outbox").await), (22, 22), "{}", server.name);
+        assert_eq!(
+            (next, number(app, "select max(seq) as n from clerk_sync.outbox").await),
+            (22, 22),
+            "{}",
+            server.name
+        );
         assert!(server.stop().await);
     }
 }

@@ -27,7 +27,7 @@ async fn one_replica_at_a_time_does_it() {
         assert!(at("two", 100).round().await.unwrap().is_none(), "{}", world.name);
         assert!(at("two", 111).round().await.unwrap().is_some(), "the other is gone");
         assert!(at("one", 112).round().await.unwrap().is_none(), "{}", world.name);
-        assert_eq!(number(&world.app, "select count(*) as n from leases").await, 1);
+        assert_eq!(number(&world.app, "select count(*) as n from clerk_sync.leases").await, 1);
     }
 }
 
@@ -36,7 +36,7 @@ async fn a_replica_that_ends_leaves_the_work_to_the_next_at_once() {
     for world in worlds(&[]).await {
         let stop = CancellationToken::new();
         let running = tokio::spawn(world.app.upkeep(&stop).run(stop.clone()));
-        while number(&world.app, "select count(*) as n from leases").await == 0 {
+        while number(&world.app, "select count(*) as n from clerk_sync.leases").await == 0 {
             tokio::task::yield_now().await;
         }
         assert!(after_days(&world.app, 0).round().await.unwrap().is_none(), "{}", world.name);

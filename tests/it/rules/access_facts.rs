@@ -27,13 +27,13 @@ async fn deliver(world: &World, id: &str, body: &Value) -> String {
 }
 
 async fn status(world: &World, name: &str) -> String {
-    texts(world, &format!("select status as t from users where clerk_id = 'user_{name}'")).await.join(" ")
+    texts(world, &format!("select status as t from clerk_sync.users where clerk_id = 'user_{name}'")).await.join(" ")
 }
 
 async fn facts(world: &World, name: &str) -> String {
     let flag = |name: &str| format!("case when {name} then '{name}' else '-' end");
     let sql = format!(
-        "select {} || ' ' || {} as t from subjects where key = 'user_{name}'",
+        "select {} || ' ' || {} as t from clerk_sync.subjects where key = 'user_{name}'",
         flag("banned"),
         flag("deprovisioned")
     );
@@ -46,38 +46,46 @@ async fn the_newest_version_decides_also_where_it_is_in_conflict() {
         for name in ["ada", "ben"] {
             assert_eq!(deliver(&world, &format!("msg_{name}"), &user(name, 1)).await, "done");
         }
-        let before = number(&world, "select max(seq) as n from outbox").await;
+        let before = number(&world, "select max(seq) as n from clerk_sync.outbox").await;
         assert_eq!(deliver(&world, "msg_2", &with(clashing(2), "banned", json!(true))).await, "conflict");
         assert_eq!((status(&world, "ben").await, facts(&world, "ben").await), ("banned".into(), "banned -".into()));
-        let told = format!("select event || ' ' || changed as t from outbox where seq > {before} and topic = 'users'");
+        let told = format!(
+            "select event || ' ' || changed as t from clerk_sync.outbox where seq > {before} and topic = 'users'"
+        );
         assert_eq!(
             texts(&world, &told.replace("|| changed", "|| cast(changed as text)")).await,
             ["user.updated [\"status\"]"],
             "{}",
             world.name
         );
-        let audit =
-            "select cast(diff as text) as t from audit_log where subject = 'user_ben' and correlation_id = 'msg_2'";
+        let audit = "select cast(diff as text) as t from clerk_sync.audit_log where subject = 'user_ben' and correlation_id = 'msg_2'";
         let diff: Value = serde_json::from_str(&texts(&world, audit).await[0]).unwrap();
         assert_eq!(diff, json!({"status": ["active", "banned"]}), "{}", world.name);
         // Nothing else of it shows, and its address goes on being in conflict.
-        let shown = texts(&world, "select email as t from users where clerk_id = 'user_ben'").await;
+        let shown = texts(&world, "select email as t from clerk_sync.users where clerk_id = 'user_ben'").await;
         assert_eq!(shown, ["ben@example.com"], "{}", world.name);
         // A repeat says nothing new.
-        let head = number(&world, "select max(seq) as n from outbox").await;
+        let head = number(&world, "select max(seq) as n from clerk_sync.outbox").await;
         assert_eq!(deliver(&world, "msg_2again", &with(clashing(2), "banned", json!(true))).await, "conflict");
-        assert_eq!(number(&world, "select max(seq) as n from outbox").await, head, "{}", world.name);
+        assert_eq!(number(&world, "select max(seq) as n from clerk_sync.outbox").await, head, "{}", world.name);
         // An older one changes nothing, nor does a replay.
         let older = with(user("ben", 1), "deprovisioned", json!(true));
         assert_eq!(deliver(&world, "msg_old", &older).await, "skipped");
-        execute(&world, "update inbox set state = 'pending', available_at = received_at where svix_id = 'msg_ben'")
-            .await;
+        execute(
+            &world,
+            "update clerk_sync.inbox set state = 'pending', available_at = received_at where svix_id = 'msg_ben'",
+        )
+        .await;
         world.drain().await;
         assert_eq!(status(&world, "ben").await, "banned", "{}", world.name);
         // A newer one lifts it, in conflict or not.
         assert_eq!(deliver(&world, "msg_3", &clashing(3)).await, "conflict");
         assert_eq!((status(&world, "ben").await, facts(&world, "ben").await), ("active".into(), "- -".into()));
-        execute(&world, "update inbox set state = 'pending', available_at = received_at where svix_id = 'msg_2'").await;
+        execute(
+            &world,
+            "update clerk_sync.inbox set state = 'pending', available_at = received_at where svix_id = 'msg_2'",
+        )
+        .await;
         world.drain().await;
         assert_eq!(status(&world, "ben").await, "active", "{}: an old ban does not come back", world.name);
         let both = with(with(clashing(4), "banned", json!(true)), "deprovisioned", json!(true));
@@ -85,7 +93,8 @@ async fn the_newest_version_decides_also_where_it_is_in_conflict() {
         assert_eq!(status(&world, "ben").await, "deprovisioned", "{}", world.name);
         // Once the address is free the whole version shows, and the status is the same.
         assert_eq!(deliver(&world, "msg_5", &deleted("ada", 900)).await, "done");
-        let row = texts(&world, "select email || ' ' || status as t from users where clerk_id = 'user_ben'").await;
+        let row =
+            texts(&world, "select email || ' ' || status as t from clerk_sync.users where clerk_id = 'user_ben'").await;
         assert_eq!(row, ["ada@example.com deprovisioned"], "{}", world.name);
     }
 }
@@ -114,7 +123,7 @@ async fn of_a_user_who_was_never_admitted_the_facts_are_kept() {
         assert_eq!(deliver(&world, "msg_1", &nameless(1)).await, "rejected");
         assert_eq!(deliver(&world, "msg_2", &with(nameless(2), "banned", json!(true))).await, "rejected");
         assert_eq!(facts(&world, "eve").await, "banned -", "{}", world.name);
-        let inside = "select topic || ' ' || subject as t from outbox where event = 'access.revoked'";
+        let inside = "select topic || ' ' || subject as t from clerk_sync.outbox where event = 'access.revoked'";
         assert_eq!(texts(&world, inside).await, ["internal user_eve"], "{}", world.name);
         // Admitted by an older snapshot they come as the newest one says.
         assert_eq!(deliver(&world, "msg_0", &user("eve", 0)).await, "skipped");
@@ -181,17 +190,16 @@ async fn an_upgrade_takes_over_what_the_rows_show() {
         world.drain().await;
         assert_eq!(deliver(&world, "msg_ben2", &with(clashing(2), "banned", json!(true))).await, "conflict");
         // As an earlier version left it: the ban in the conflict shows nowhere.
-        let db = &world.app.db.write;
-        steps::take_back(db, "m20261130_000024_access_facts").await;
-        execute(&world, "update users set status = 'active'").await;
-        execute(&world, "update users set status = 'banned' where clerk_id = 'user_ada'").await;
-        execute(&world, "update users set status = 'deprovisioned' where clerk_id = 'user_eve'").await;
-        steps::apply(db).await;
+        steps::take_back(&world.app.db, "m20261130_000024_access_facts").await;
+        execute(&world, "update clerk_sync.users set status = 'active'").await;
+        execute(&world, "update clerk_sync.users set status = 'banned' where clerk_id = 'user_ada'").await;
+        execute(&world, "update clerk_sync.users set status = 'deprovisioned' where clerk_id = 'user_eve'").await;
+        steps::apply(&world.app.db).await;
         assert_eq!(facts(&world, "ada").await, "banned -", "{}", world.name);
         assert_eq!(facts(&world, "eve").await, "- deprovisioned", "{}", world.name);
         let ended = "case when deleted then ' ended' else '' end";
         let ids = format!(
-            "select key || ' ' || pair || {ended} as t from subjects where kind = 'membership_id' order by key"
+            "select key || ' ' || pair || {ended} as t from clerk_sync.subjects where kind = 'membership_id' order by key"
         );
         let expected = [
             "orgmem_ada_books org_books/user_ada",
@@ -203,7 +211,7 @@ async fn an_upgrade_takes_over_what_the_rows_show() {
         assert_eq!(world.inbox("msg_ben2").await.state, "conflict", "{}", world.name);
         assert_eq!((status(&world, "ben").await, facts(&world, "ben").await), ("banned".into(), "banned -".into()));
         assert_eq!(
-            number(&world, "select count(*) as n from conflicts where state = 'open'").await,
+            number(&world, "select count(*) as n from clerk_sync.conflicts where state = 'open'").await,
             1,
             "{}",
             world.name

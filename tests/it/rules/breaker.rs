@@ -29,7 +29,7 @@ async fn a_storm_of_deletions_stops_at_the_breaker() {
         populate(&world, "p", PEOPLE).await;
         deliver_all(&world, &storm(STEP)).await;
         world.drain().await;
-        let count = async |what: &str| number(&world, &format!("select count(*) as n from {what}")).await;
+        let count = async |what: &str| number(&world, &format!("select count(*) as n from clerk_sync.{what}")).await;
         let (allowed, held) = (ALLOWED as i64, DELETED as i64 - ALLOWED as i64);
         assert_eq!(count("users").await, PEOPLE as i64, "{}: nobody's row is gone", world.name);
         assert_eq!(count("users where status = 'deleted'").await, allowed, "{}", world.name);
@@ -62,8 +62,11 @@ async fn a_storm_of_deletions_stops_at_the_breaker() {
 }
 
 async fn entity_held(world: &World) -> Vec<String> {
-    super::texts(world, "select email as t from users where deletion_held_at is not null order by clerk_id limit 3")
-        .await
+    super::texts(
+        world,
+        "select email as t from clerk_sync.users where deletion_held_at is not null order by clerk_id limit 3",
+    )
+    .await
 }
 
 /// In whatever order a long storm arrives: no window anywhere has more than the breaker allows.
@@ -75,7 +78,7 @@ async fn a_storm_longer_than_the_window_is_let_through_window_by_window() {
         // A thousand in ten minutes: a hundred a window.
         deliver_all(&world, &storm(600)).await;
         world.drain().await;
-        let sql = "select deleted_at as at from subjects where deleted order by deleted_at";
+        let sql = "select deleted_at as at from clerk_sync.subjects where deleted order by deleted_at";
         let rows = clerk_sync::db::Stmt::new(&world.app.db.read, sql).all(&world.app.db.read).await.unwrap();
         let times: Vec<clerk_sync::clock::Time> = rows.iter().map(|row| row.try_get("", "at").unwrap()).collect();
         let window = chrono::Duration::minutes(1);

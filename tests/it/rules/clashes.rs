@@ -18,8 +18,7 @@ async fn a_conflict_that_is_over_within_its_batch_is_resolved() {
         world.deliver("msg_ben2", &user("ben", 2)).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_ben2").await.state, "done", "{}", world.name);
-        let conflicts =
-            "select state || ' ' || case when resolved_at is null then 'open' else 'over' end as t from conflicts";
+        let conflicts = "select state || ' ' || case when resolved_at is null then 'open' else 'over' end as t from clerk_sync.conflicts";
         assert_eq!(texts(&world, conflicts).await, ["resolved over"], "{}", world.name);
     }
 }

@@ -67,7 +67,7 @@ async fn deliver(world: &World, id: &str, body: &Value) -> String {
 }
 
 async fn members(world: &World) -> Vec<String> {
-    texts(world, "select u.clerk_id || ' ' || m.role as t from organization_memberships m join users u on u.id = m.user_id order by 1").await
+    texts(world, "select u.clerk_id || ' ' || m.role as t from clerk_sync.organization_memberships m join clerk_sync.users u on u.id = m.user_id order by 1").await
 }
 
 async fn books(people: usize) -> Vec<World> {
@@ -101,7 +101,9 @@ async fn an_end_that_lacks_anything_but_what_it_is_about_ends_it() {
             let ending = blank(end(&name, members_of));
             assert_eq!(deliver(&world, &format!("msg_{n}b"), &ending).await, "done deleted", "{what}");
             assert!(members(&world).await.is_empty(), "{what}");
-            let told = format!("select event as t from outbox where subject = 'org_books/user_{name}' order by seq");
+            let told = format!(
+                "select event as t from clerk_sync.outbox where subject = 'org_books/user_{name}' order by seq"
+            );
             assert_eq!(texts(&world, &told).await, ["membership.created", "membership.deleted"], "{what}");
             // What comes late does not bring it back; a rejoin does, and the end does not end that.
             let late = deliver(&world, &format!("msg_{n}c"), &updated(&name, 6, "org:admin", &[])).await;
@@ -110,7 +112,7 @@ async fn an_end_that_lacks_anything_but_what_it_is_about_ends_it() {
             assert_eq!(deliver(&world, &format!("msg_{n}d"), &rejoined(&name)).await, "done created", "{what}");
             deliver(&world, &format!("msg_{n}e"), &ending).await;
             assert_eq!(members(&world).await, [format!("user_{name} org:member")], "{what}");
-            assert_eq!(number(&world, "select members_count as n from organizations").await, 1, "{what}");
+            assert_eq!(number(&world, "select members_count as n from clerk_sync.organizations").await, 1, "{what}");
             let mut last = rejoined(&name);
             last["type"] = json!("organizationMembership.deleted");
             assert_eq!(deliver(&world, &format!("msg_{n}f"), &last).await, "done deleted", "{what}");
@@ -181,12 +183,13 @@ async fn an_update_without_its_pair_is_found_by_the_id_and_waits_until_that_is_k
         assert_eq!(waits, "waiting waiting");
         deliver(&world, "msg_dissolved", &dissolved("books", 900)).await;
         assert_eq!(
-            number(&world, "select count(*) as n from inbox where state = 'waiting'").await,
+            number(&world, "select count(*) as n from clerk_sync.inbox where state = 'waiting'").await,
             0,
             "{}",
             world.name
         );
-        let ends = "select outcome as t from inbox where svix_id in ('msg_0w', 'msg_1w', 'msg_2w', 'msg_other')";
+        let ends =
+            "select outcome as t from clerk_sync.inbox where svix_id in ('msg_0w', 'msg_1w', 'msg_2w', 'msg_other')";
         assert_eq!(texts(&world, ends).await, ["tombstoned"; 4], "{}", world.name);
     }
 }
@@ -205,7 +208,10 @@ async fn what_names_neither_the_id_nor_the_pair_is_refused() {
             let reason = world.inbox(&id).await.reason.unwrap();
             assert_eq!(reason, "malformed: data names neither the membership's id nor its organisation and user");
         }
-        assert_eq!(number(&world, "select count(*) as n from subjects where kind like 'membership%'").await, 0);
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.subjects where kind like 'membership%'").await,
+            0
+        );
     }
 }
 
@@ -220,8 +226,16 @@ async fn the_ends_of_one_batch_see_what_the_batch_says() {
         world.deliver("msg_5", &end("p1", &["public_user_data"])).await;
         world.drain().await;
         assert!(members(&world).await.is_empty(), "{}", world.name);
-        assert_eq!(number(&world, "select members_count as n from organizations").await, 0, "{}", world.name);
-        assert_eq!(number(&world, "select count(*) as n from inbox where state not in ('done', 'skipped')").await, 0);
+        assert_eq!(
+            number(&world, "select members_count as n from clerk_sync.organizations").await,
+            0,
+            "{}",
+            world.name
+        );
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.inbox where state not in ('done', 'skipped')").await,
+            0
+        );
     }
 }
 

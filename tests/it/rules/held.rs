@@ -22,7 +22,7 @@ async fn a_sole_administrator_is_held_and_so_are_their_newer_events() {
             world.deliver(id, &body).await;
         }
         world.drain().await;
-        let before = number(&world, "select max(seq) as n from outbox").await;
+        let before = number(&world, "select max(seq) as n from clerk_sync.outbox").await;
         world.deliver("msg_gone", &deleted("ada", 10)).await;
         world.drain().await;
         world.deliver("msg_newer", &with(user("ada", 20), "first_name", json!("Adah"))).await;
@@ -33,17 +33,20 @@ async fn a_sole_administrator_is_held_and_so_are_their_newer_events() {
         assert!(ends[0].reason.as_deref().unwrap().contains("org_books"), "the reason names the organisation");
         let name = texts(
             &world,
-            "select first_name as t from users where clerk_id = 'user_ada' and deletion_held_at is not null",
+            "select first_name as t from clerk_sync.users where clerk_id = 'user_ada' and deletion_held_at is not null",
         )
         .await;
         assert_eq!(name, ["ada"], "{}: the row shows what it showed", world.name);
         // Its own facts rise: an address of hers is judged by her newest version.
-        let newest = texts(&world, "select version as t from subjects where key = 'user_ada' and not deleted").await;
-        let shown = texts(&world, "select version as t from users where clerk_id = 'user_ada'").await;
+        let newest =
+            texts(&world, "select version as t from clerk_sync.subjects where key = 'user_ada' and not deleted").await;
+        let shown = texts(&world, "select version as t from clerk_sync.users where clerk_id = 'user_ada'").await;
         assert!(newest > shown, "{}: {newest:?} {shown:?}", world.name);
-        let told =
-            texts(&world, &format!("select topic || ' ' || event as t from outbox where seq > {before} order by seq"))
-                .await;
+        let told = texts(
+            &world,
+            &format!("select topic || ' ' || event as t from clerk_sync.outbox where seq > {before} order by seq"),
+        )
+        .await;
         assert_eq!(
             told,
             ["users user.updated", "admin event.held", "admin alert.raised", "admin event.held"],
@@ -59,7 +62,7 @@ async fn a_sole_administrator_is_held_and_so_are_their_newer_events() {
             .await;
         world.drain().await;
         assert_eq!(world.inbox("msg_gone").await.state, "held");
-        assert_eq!(number(&world, "select count(*) as n from alerts where kind = 'deletion.held'").await, 1);
-        assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 2);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.alerts where kind = 'deletion.held'").await, 1);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.organization_memberships").await, 2);
     }
 }

@@ -8,7 +8,8 @@ use crate::support::{
 };
 
 async fn owner(world: &World) -> Vec<String> {
-    texts(world, "select u.clerk_id as t from organizations o join users u on u.id = o.owner_id").await
+    texts(world, "select u.clerk_id as t from clerk_sync.organizations o join clerk_sync.users u on u.id = o.owner_id")
+        .await
 }
 
 /// Administrators who were made in one millisecond are told apart by Clerk's id, byte by byte, in the statement that
@@ -21,7 +22,8 @@ async fn ids_are_compared_byte_by_byte() {
             if number(&world, icu).await == 0 {
                 continue;
             }
-            let sorted = "alter table organization_memberships alter column clerk_id type text collate \"en-x-icu\"";
+            let sorted =
+                "alter table clerk_sync.organization_memberships alter column clerk_id type text collate \"en-x-icu\"";
             execute(&world, sorted).await;
         }
         world.deliver("msg_org", &organization("books", "nobody", 1)).await;
@@ -53,7 +55,7 @@ async fn the_next_in_line_owns_however_many_go_at_once() {
             }
             world.drain().await;
             assert_eq!(owner(&world).await, ["user_p1"], "{batch} {}", world.name);
-            assert_eq!(number(&world, "select members_count as n from organizations").await, 40);
+            assert_eq!(number(&world, "select members_count as n from clerk_sync.organizations").await, 40);
             // The creator leaves; the most senior of the administrators is p28, then p27, …: of them three are deleted.
             world.deliver("msg_left", &ended(member("books", "p1", 99, "org:admin"))).await;
             for n in [28, 27, 26] {
@@ -67,8 +69,8 @@ async fn the_next_in_line_owns_however_many_go_at_once() {
             }
             world.drain().await;
             assert_eq!(owner(&world).await, ["user_p40"], "{batch} {}", world.name);
-            assert_eq!(number(&world, "select members_count as n from organizations").await, 12);
-            assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 12);
+            assert_eq!(number(&world, "select members_count as n from clerk_sync.organizations").await, 12);
+            assert_eq!(number(&world, "select count(*) as n from clerk_sync.organization_memberships").await, 12);
         }
     }
 }
@@ -89,7 +91,7 @@ async fn a_deleted_organisation_keeps_no_member() {
         world.deliver("msg_gone", &dissolved("books", 50)).await;
         world.drain().await;
         let left = "select o.clerk_id || ' ' || o.status || ' ' || o.members_count || ' ' || count(m.id) as t
-            from organizations o left join organization_memberships m on m.organization_id = o.id
+            from clerk_sync.organizations o left join clerk_sync.organization_memberships m on m.organization_id = o.id
             group by o.clerk_id, o.status, o.members_count order by 1";
         let left = texts(&world, left).await;
         assert_eq!(left, ["org_books deleted 0 0", "org_press active 20 20"], "{}", world.name);
@@ -113,22 +115,27 @@ async fn members_far_down_are_known() {
         world.deliver("msg_role", &role).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_role").await.outcome.as_deref(), Some("updated"), "{}", world.name);
-        let newest = "select count(*) as n from organization_memberships m
-            join subjects s on s.key = 'org_books/user_p20' and s.version = m.version";
+        let newest = "select count(*) as n from clerk_sync.organization_memberships m
+            join clerk_sync.subjects s on s.key = 'org_books/user_p20' and s.version = m.version";
         assert_eq!(number(&world, newest).await, 1, "{}: the row says which version it shows", world.name);
-        let count = "select members_count as n from organizations";
+        let count = "select members_count as n from clerk_sync.organizations";
         assert_eq!(number(&world, count).await, 20, "{}: nobody is counted twice", world.name);
         world.deliver("msg_made", &organization("books", "p19", 60)).await;
         world.drain().await;
         assert_eq!(owner(&world).await, ["user_p19"], "{}: whoever the snapshot names", world.name);
-        let told = "select max(seq) as n from outbox where subject = 'org_books'";
-        let rev = number(&world, "select rev as n from organizations").await;
+        let told = "select max(seq) as n from clerk_sync.outbox where subject = 'org_books'";
+        let rev = number(&world, "select rev as n from clerk_sync.organizations").await;
         assert_eq!(rev, number(&world, told).await, "{}: the row is as new as what was told", world.name);
         world.deliver("msg_end", &ended(member("books", "p18", 18, "org:member"))).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_end").await.outcome.as_deref(), Some("deleted"), "{}", world.name);
         assert_eq!(number(&world, count).await, 19, "{}", world.name);
-        assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, 19, "{}", world.name);
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.organization_memberships").await,
+            19,
+            "{}",
+            world.name
+        );
     }
 }
 

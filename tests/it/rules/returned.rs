@@ -34,34 +34,44 @@ async fn relink(world: &World) -> bool {
 async fn memberships_ownership_and_local_roles_move() {
     for world in worlds(&[]).await {
         returned(&world).await;
-        let id = texts(&world, "select cast(id as text) as t from users").await;
+        let id = texts(&world, "select cast(id as text) as t from clerk_sync.users").await;
         comes(&world).await;
         world.deliver("msg_org", &organization("books", "new", 4)).await;
         world.deliver("msg_m", &member("books", "new", 5, "org:admin")).await;
         world.drain().await;
         execute(
             &world,
-            "insert into user_roles (user_id, role_id, source)
-                select u.id, r.id, 'local' from users u cross join roles r where u.clerk_id = 'user_new'
+            "insert into clerk_sync.user_roles (user_id, role_id, source)
+                select u.id, r.id, 'local' from clerk_sync.users u cross join clerk_sync.roles r where u.clerk_id = 'user_new'
                 on conflict do nothing",
         )
         .await;
-        let joined = number(&world, "select joined_seq as n from organization_memberships").await;
-        let roles = "select r.name || ' ' || x.source as t from user_roles x join roles r on r.id = x.role_id
-            join users u on u.id = x.user_id where u.clerk_id = 'user_new' order by 1";
+        let joined = number(&world, "select joined_seq as n from clerk_sync.organization_memberships").await;
+        let roles = "select r.name || ' ' || x.source as t from clerk_sync.user_roles x join clerk_sync.roles r on r.id = x.role_id
+            join clerk_sync.users u on u.id = x.user_id where u.clerk_id = 'user_new' order by 1";
         let before = texts(&world, roles).await;
         assert!(relink(&world).await, "{}", world.name);
-        assert_eq!(texts(&world, "select cast(id as text) as t from users").await, id, "{}: one row", world.name);
-        assert_eq!(texts(&world, "select clerk_id as t from users").await, ["user_new"], "{}", world.name);
+        assert_eq!(
+            texts(&world, "select cast(id as text) as t from clerk_sync.users").await,
+            id,
+            "{}: one row",
+            world.name
+        );
+        assert_eq!(texts(&world, "select clerk_id as t from clerk_sync.users").await, ["user_new"], "{}", world.name);
         assert_eq!(texts(&world, roles).await, before, "{}: what the application granted stays", world.name);
         for table in [
-            "select cast(owner_id as text) as t from organizations",
-            "select cast(user_id as text) as t from organization_memberships",
+            "select cast(owner_id as text) as t from clerk_sync.organizations",
+            "select cast(user_id as text) as t from clerk_sync.organization_memberships",
         ] {
             assert_eq!(texts(&world, table).await, id, "{}: {table}", world.name);
         }
-        assert_eq!(number(&world, "select joined_seq as n from organization_memberships").await, joined);
-        assert_eq!(number(&world, "select count(*) as n from tombstone_addresses").await, 0, "{}", world.name);
+        assert_eq!(number(&world, "select joined_seq as n from clerk_sync.organization_memberships").await, joined);
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.tombstone_addresses").await,
+            0,
+            "{}",
+            world.name
+        );
     }
 }
 
@@ -70,9 +80,18 @@ async fn memberships_ownership_and_local_roles_move() {
 async fn after_the_window_nobody_returns() {
     for world in worlds(&[]).await {
         returned(&world).await;
-        execute(&world, "update tombstone_addresses set expires_at = (select min(received_at) from inbox)").await;
+        execute(
+            &world,
+            "update clerk_sync.tombstone_addresses set expires_at = (select min(received_at) from clerk_sync.inbox)",
+        )
+        .await;
         comes(&world).await;
-        assert_eq!(number(&world, "select count(*) as n from alerts").await, 0, "{}: nothing is offered", world.name);
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.alerts").await,
+            0,
+            "{}: nothing is offered",
+            world.name
+        );
         assert!(!relink(&world).await, "{}", world.name);
     }
 }

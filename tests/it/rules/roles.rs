@@ -18,13 +18,12 @@ async fn a_role_that_clerk_takes_back_stays_where_the_application_granted_it_too
         world.drain().await;
         execute(
             &world,
-            "insert into user_roles (user_id, role_id, source) select user_id, role_id, 'local' from user_roles",
+            "insert into clerk_sync.user_roles (user_id, role_id, source) select user_id, role_id, 'local' from clerk_sync.user_roles",
         )
         .await;
         world.deliver("msg_2", &of("viewer", 2)).await;
         world.drain().await;
-        let roles =
-            "select r.name || ' ' || x.source as t from user_roles x join roles r on r.id = x.role_id order by 1";
+        let roles = "select r.name || ' ' || x.source as t from clerk_sync.user_roles x join clerk_sync.roles r on r.id = x.role_id order by 1";
         assert_eq!(texts(&world, roles).await, ["editor local", "viewer clerk"], "{}", world.name);
     }
 }

@@ -26,7 +26,7 @@ async fn apply(world: &World, events: &[(String, Value)]) {
 }
 
 async fn count(world: &World, what: &str) -> i64 {
-    number(world, &format!("select count(*) as n from {what}")).await
+    number(world, &format!("select count(*) as n from clerk_sync.{what}")).await
 }
 
 /// What planning and writing one event of a kind took, in microseconds: in the quicker batches, so that a machine that
@@ -34,7 +34,11 @@ async fn count(world: &World, what: &str) -> i64 {
 async fn cost(world: &World, event_type: &str) -> i64 {
     let all = format!("inbox where event_type = '{event_type}'");
     let quarter = count(world, &all).await / 4;
-    number(world, &format!("select duration_us as n from {all} order by duration_us limit 1 offset {quarter}")).await
+    number(
+        world,
+        &format!("select duration_us as n from clerk_sync.{all} order by duration_us limit 1 offset {quarter}"),
+    )
+    .await
 }
 
 /// Off: everything goes, in one go.
@@ -87,7 +91,7 @@ async fn is_held(world: World) {
 
     let name = world.name;
     let held = (DELETED - ALLOWED) as i64;
-    let through = texts(&world, "select clerk_id as t from users where status = 'deleted'").await;
+    let through = texts(&world, "select clerk_id as t from clerk_sync.users where status = 'deleted'").await;
     let number = |id: &String| id.strip_prefix("user_p").unwrap().parse().unwrap();
     let through: BTreeSet<usize> = through.iter().map(number).collect();
     assert_eq!(through.len(), ALLOWED, "{name}: what the breaker allows");
@@ -127,7 +131,7 @@ async fn is_held(world: World) {
 
 /// Of a whole storm there is one alert, told once, that says how many.
 async fn one_alert(world: &World, held: i64) {
-    let alerts = texts(world, "select key || ' ' || count as t from alerts").await;
+    let alerts = texts(world, "select key || ' ' || count as t from clerk_sync.alerts").await;
     assert_eq!(alerts, [format!("deletion.held:deletions {held}")], "{}", world.name);
     assert_eq!(count(world, "outbox where event = 'alert.raised'").await, 1, "{}: told once", world.name);
 }

@@ -18,7 +18,7 @@ async fn feed(world: &World, event: &str, after: i64) -> Vec<entity::outbox::Mod
 }
 
 async fn head(world: &World) -> i64 {
-    number(world, "select coalesce(max(seq), 0) as n from outbox").await
+    number(world, "select coalesce(max(seq), 0) as n from clerk_sync.outbox").await
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn an_ended_session_is_refused_for_a_day_and_told_inside_only() {
     for world in worlds(&[]).await {
         world.deliver("msg_ada", &user("ada", 1)).await;
         world.drain().await;
-        let ada = texts(&world, "select cast(id as text) as t from users").await;
+        let ada = texts(&world, "select cast(id as text) as t from clerk_sync.users").await;
         for what in ["ended", "removed", "revoked"] {
             world.deliver(&format!("msg_{what}"), &session(what, "ada", what)).await;
         }
@@ -59,8 +59,11 @@ async fn an_ended_session_is_refused_for_a_day_and_told_inside_only() {
             assert_eq!(members, ["clerk_id", "session_id"], "{}", world.name);
         }
         assert_eq!(
-            number(&world, "select count(*) as n from inbox where event_type like 'session.%' and body is not null")
-                .await,
+            number(
+                &world,
+                "select count(*) as n from clerk_sync.inbox where event_type like 'session.%' and body is not null"
+            )
+            .await,
             0
         );
         let others = [world.inbox("msg_created").await, world.inbox("msg_pending").await];
@@ -118,7 +121,7 @@ async fn a_changed_profile_reaches_each_of_the_persons_organisations() {
             let routing = row.routing.as_array().unwrap();
             assert!(routing.contains(&json!(format!("org:{organization}"))), "{}: {routing:?}", world.name);
             // What readers find in the row is no older than what they were told.
-            let rev = format!("select rev as n from organization_memberships where rev = {}", row.seq);
+            let rev = format!("select rev as n from clerk_sync.organization_memberships where rev = {}", row.seq);
             assert_eq!(number(&world, &rev).await, row.seq, "{}", world.name);
             assert_eq!(payload["rev"], json!(row.seq));
         }
@@ -163,19 +166,24 @@ async fn the_joining_is_the_first_thing_that_a_member_sees() {
         world.drain().await;
         let joined = feed(&world, "membership.created", 0).await[0].seq;
         assert_eq!(
-            number(&world, "select joined_seq as n from organization_memberships").await,
+            number(&world, "select joined_seq as n from clerk_sync.organization_memberships").await,
             joined,
             "{}",
             world.name
         );
         let revised = feed(&world, "membership.updated", 0).await[0].seq;
-        assert_eq!(number(&world, "select rev as n from organization_memberships").await, revised, "{}", world.name);
+        assert_eq!(
+            number(&world, "select rev as n from clerk_sync.organization_memberships").await,
+            revised,
+            "{}",
+            world.name
+        );
         // They left and came back, and the end is still under way: what came between is not theirs to see.
         let again = with(member("books", "ada", 30, "org:member"), "id", "orgmem_again".into());
         world.deliver("msg_m3", &again).await;
         world.drain().await;
         let rejoined = feed(&world, "membership.updated", revised).await[0].seq;
-        let joined = number(&world, "select joined_seq as n from organization_memberships").await;
+        let joined = number(&world, "select joined_seq as n from clerk_sync.organization_memberships").await;
         assert_eq!(joined, rejoined, "{}: a rejoin", world.name);
     }
 }

@@ -31,7 +31,7 @@ async fn waiting(world: &World, members: usize) {
     execute(
         world,
         &format!(
-            "insert into inbox (svix_id, event_type, subject, user_ids, body, received_at, state, outcome, reason, available_at, awaits, awaits_too, finished_at)
+            "insert into clerk_sync.inbox (svix_id, event_type, subject, user_ids, body, received_at, state, outcome, reason, available_at, awaits, awaits_too, finished_at)
                 select 'msg_m' || n, 'organizationMembership.created', 'org_books/user_p' || n, '[]', {bytes}, {time}, 'waiting', 'waiting',
                     'waiting: put here by a test', {time}, 'user_p' || n, 'org_books', {time} from ({series}) x"
         ),
@@ -49,7 +49,7 @@ async fn one_batch(world: &World) -> u64 {
 }
 
 async fn states(world: &World, state: &str) -> i64 {
-    number(world, &format!("select count(*) as n from inbox where state = '{state}'")).await
+    number(world, &format!("select count(*) as n from clerk_sync.inbox where state = '{state}'")).await
 }
 
 async fn all_apply(members: usize) {
@@ -62,11 +62,14 @@ async fn all_apply(members: usize) {
         assert_eq!(states(&world, "waiting").await, members as i64 - CHUNK as i64);
         world.drain().await;
         assert_eq!(states(&world, "done").await, members as i64 + 1, "{}", world.name);
-        assert_eq!(number(&world, "select count(*) as n from organization_memberships").await, members as i64);
-        let count = "select members_count as n from organizations o join users u on u.id = o.owner_id where u.clerk_id = 'user_p7'";
+        assert_eq!(
+            number(&world, "select count(*) as n from clerk_sync.organization_memberships").await,
+            members as i64
+        );
+        let count = "select members_count as n from clerk_sync.organizations o join clerk_sync.users u on u.id = o.owner_id where u.clerk_id = 'user_p7'";
         assert_eq!(number(&world, count).await, members as i64, "{}", world.name);
-        assert_eq!(number(&world, "select count(*) as n from wakes").await, 0, "{}", world.name);
-        assert_eq!(number(&world, "select max(attempts) as n from inbox").await, 0);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.wakes").await, 0, "{}", world.name);
+        assert_eq!(number(&world, "select max(attempts) as n from clerk_sync.inbox").await, 0);
     }
 }
 
@@ -92,14 +95,14 @@ async fn who_waits_for_somebody_else_too_is_not_woken_without_end() {
         let drained = drained.unwrap_or_else(|_| panic!("{}: it never comes to rest", world.name));
         assert!(drained <= 2 * members + 1, "{}: {drained} looked at", world.name);
         assert_eq!(states(&world, "waiting").await, members as i64, "{}", world.name);
-        assert_eq!(number(&world, "select count(*) as n from wakes").await, 0, "{}", world.name);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.wakes").await, 0, "{}", world.name);
         // The last of them comes after all, and their membership with them.
         populate(&world, "p", 3).await;
         world.deliver("msg_gone", &deleted("p9", 1)).await;
         world.drain().await;
         assert_eq!(world.inbox("msg_m9").await.outcome.as_deref(), Some("tombstoned"), "{}", world.name);
         // And the organisation goes: so do all who wait for it, those too that its coming had been told already.
-        let far = "insert into wakes (parent, since, woken_to) values ('org_books', '2026-01-01T00:00:00.000+00:00', 1000000)";
+        let far = "insert into clerk_sync.wakes (parent, since, woken_to) values ('org_books', '2026-01-01T00:00:00.000+00:00', 1000000)";
         execute(&world, far).await;
         world.deliver("msg_dissolved", &dissolved("books", 1)).await;
         world.drain().await;

@@ -48,7 +48,7 @@ async fn who_is_deleted_stays_deleted() {
         bed.put(&[jonas(5, "Equal")]).await;
         assert_eq!(bed.find("jonas").await, [] as [u128; 0]);
         assert_eq!(
-            count(bed, "select count(*) as n from search_users where document <> ''").await,
+            count(bed, "select count(*) as n from clerk_sync.search_users where document <> ''").await,
             0,
             "no name is kept"
         );
@@ -86,8 +86,8 @@ async fn one_generation_is_left() {
         // The one that lost its place may still be writing.
         abandoned.add(docs[..10].to_vec()).await.unwrap();
         rebuild.finish().await.unwrap();
-        assert_eq!(count(bed, "select count(*) as n from search_users").await, 700);
-        assert_eq!(count(bed, "select count(*) as n from search_generations").await, 1);
+        assert_eq!(count(bed, "select count(*) as n from clerk_sync.search_users").await, 700);
+        assert_eq!(count(bed, "select count(*) as n from clerk_sync.search_generations").await, 1);
         if matches!(bed.db.backend(), sea_orm::DbBackend::Sqlite) {
             assert_eq!(count(bed, "select count(*) as n from search_users_fts_docsize").await, 700);
         }
@@ -100,7 +100,7 @@ async fn a_person_twice_in_a_batch_is_written_once() {
     on_both(async |bed| {
         bed.put(&[jonas(7, "Newer"), jonas(6, "Older")]).await;
         assert_eq!(bed.find("newer").await, [1]);
-        assert_eq!(count(bed, "select count(*) as n from search_users").await, 1);
+        assert_eq!(count(bed, "select count(*) as n from clerk_sync.search_users").await, 1);
     })
     .await;
 }

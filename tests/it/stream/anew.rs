@@ -63,8 +63,8 @@ async fn numbers_that_were_given_before_are_not_swallowed() {
     for world in worlds(&[]).await {
         // Fewer than were given, as many, more.
         for (round, more) in [1, 3, 5].into_iter().enumerate() {
-            execute(&world.app, "delete from outbox").await;
-            execute(&world.app, "delete from sink_cursors").await;
+            execute(&world.app, "delete from clerk_sync.outbox").await;
+            execute(&world.app, "delete from clerk_sync.sink_cursors").await;
             redis.lose().await;
             let app = redis.feeder(&world, &[]).await;
             let from = 1_000 * (round as u64 + 1);
@@ -73,7 +73,7 @@ async fn numbers_that_were_given_before_are_not_swallowed() {
             let all = redis.seqs().await;
             assert_eq!(all.len(), 6);
             let kept = all[2];
-            execute(&app, "delete from outbox where seq > 3").await;
+            execute(&app, "delete from clerk_sync.outbox where seq > 3").await;
             cursor::set_back(&app.db, CURSOR, kept, app.clock.now()).await.unwrap();
             // Its changes were made at another moment.
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -136,14 +136,14 @@ async fn a_hole_that_cannot_be_filled_begins_the_stream_anew() {
         redis.snapshot().await;
         arrive(&world, 6..12).await;
         assert!(feed_it(&app).await);
-        execute(&app, "delete from outbox where seq <= 6").await;
+        execute(&app, "delete from clerk_sync.outbox where seq <= 6").await;
         // What the stream has is no longer kept; what follows it is.
         redis.restore().await;
         arrive(&world, 12..13).await;
         assert!(feed_it(&app).await);
         let seqs = redis.seqs().await;
         assert_eq!((seqs.len(), redis.groups().await), (13, 1), "{}: {seqs:?}", world.name);
-        execute(&app, "delete from outbox where seq <= 9").await;
+        execute(&app, "delete from clerk_sync.outbox where seq <= 9").await;
         redis.restore().await;
         arrive(&world, 13..14).await;
         assert!(feed_it(&app).await);

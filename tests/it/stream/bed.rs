@@ -140,7 +140,7 @@ pub(super) async fn catches_up<S: Sink>(app: &App, sink: &S) -> bool {
 
 /// The cursor of a sink.
 pub(super) async fn cursor(app: &App, sink: &str) -> Option<i64> {
-    let select = Stmt::new(&app.db.read, "select seq from sink_cursors where sink = ").val(sink);
+    let select = Stmt::new(&app.db.read, "select seq from clerk_sync.sink_cursors where sink = ").val(sink);
     select.all(&app.db.read).await.unwrap().first().map(|row| row.try_get("", "seq").unwrap())
 }
 

@@ -70,7 +70,7 @@ async fn every_change_is_applied_once_though_processes_are_killed() {
     }
     let started = Instant::now();
     loop {
-        let open = "select count(*) as n from inbox where state in ('pending', 'running')";
+        let open = "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')";
         if crate::support::dump::number(&world.app.db, open).await == 0 {
             break;
         }

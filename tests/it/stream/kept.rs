@@ -211,10 +211,13 @@ async fn what_is_told_anew_is_marked() {
         redis.lose().await;
         let app = redis.feeder(&world, &[]).await;
         life(&world).await;
-        clerk_sync::db::Stmt::new(&app.db.write, "update outbox set effects = 'state' where event = 'user.updated'")
-            .exec(&app.db.write)
-            .await
-            .unwrap();
+        clerk_sync::db::Stmt::new(
+            &app.db.write,
+            "update clerk_sync.outbox set effects = 'state' where event = 'user.updated'",
+        )
+        .exec(&app.db.write)
+        .await
+        .unwrap();
         assert!(feed_it(&app).await);
         holds_all_after(&redis, &app, 0, world.name).await;
         for entry in redis.entries().await {

@@ -12,7 +12,7 @@ async fn texts(db: &Db, sql: String) -> Vec<String> {
 pub(crate) async fn everything(db: &Db) -> String {
     let tables = match db.backend() {
         DbBackend::Postgres => {
-            "select table_name as t from information_schema.tables where table_schema = current_schema() and table_type = 'BASE TABLE'"
+            "select table_name as t from information_schema.tables where table_schema = 'clerk_sync' and table_type = 'BASE TABLE'"
         }
         _ => {
             "select name as t from sqlite_master where type = 'table' and name not like 'search_users_fts%' and name not like 'sqlite_%'"
@@ -22,14 +22,14 @@ pub(crate) async fn everything(db: &Db) -> String {
     for table in texts(db, tables.to_owned()).await {
         let columns = match db.backend() {
             DbBackend::Postgres => format!(
-                "select case data_type when 'bytea' then 'encode(' || quote_ident(column_name) || ', ''escape'')' else 'cast(' || quote_ident(column_name) || ' as text)' end as t from information_schema.columns where table_schema = current_schema() and table_name = '{table}'"
+                "select case data_type when 'bytea' then 'encode(' || quote_ident(column_name) || ', ''escape'')' else 'cast(' || quote_ident(column_name) || ' as text)' end as t from information_schema.columns where table_schema = 'clerk_sync' and table_name = '{table}'"
             ),
             _ => format!("select 'cast(\"' || name || '\" as text)' as t from pragma_table_info('{table}')"),
         };
         let columns = texts(db, columns).await;
         let row =
             columns.iter().map(|column| format!("coalesce({column}, '')")).collect::<Vec<_>>().join(" || '|' || ");
-        for row in texts(db, format!("select {row} as t from \"{table}\"")).await {
+        for row in texts(db, format!("select {row} as t from clerk_sync.\"{table}\"")).await {
             all.push_str(&format!("{table}: {row}\n"));
         }
     }

@@ -132,7 +132,7 @@ impl Server {
         let started = Instant::now();
         let db = &self.app.db.read;
         loop {
-            let busy = "select count(*) as n from inbox where state in ('pending', 'running')";
+            let busy = "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')";
             let rows = Stmt::new(db, busy).all(db).await.unwrap();
             if rows[0].try_get::<i64>("", "n").unwrap() == 0 {
                 return;
@@ -147,7 +147,7 @@ impl Server {
         let started = Instant::now();
         let db = &self.app.db.read;
         loop {
-            let lag = Stmt::new(db, "select (select coalesce(max(seq), 0) from outbox) - (select coalesce(max(seq), 0) from sink_cursors where sink = ")
+            let lag = Stmt::new(db, "select (select coalesce(max(seq), 0) from clerk_sync.outbox) - (select coalesce(max(seq), 0) from clerk_sync.sink_cursors where sink = ")
                 .val(sink)
                 .sql(") as n");
             if lag.all(db).await.unwrap()[0].try_get::<i64>("", "n").unwrap() == 0 {
@@ -161,7 +161,7 @@ impl Server {
     /// Waits until the cache has a person as the rows have them.
     pub(crate) async fn cached(&self, clerk_id: &str) {
         let started = Instant::now();
-        let row = Stmt::new(&self.app.db.read, "select rev from users where clerk_id = ").val(clerk_id);
+        let row = Stmt::new(&self.app.db.read, "select rev from clerk_sync.users where clerk_id = ").val(clerk_id);
         let rev: i64 = row.all(&self.app.db.read).await.unwrap()[0].try_get("", "rev").unwrap();
         loop {
             match self.app.sinks.cache.cache.get(&format!("user:{clerk_id}")).await.unwrap() {
@@ -183,7 +183,7 @@ impl Server {
         let tx = self.app.db.begin_commit().await.unwrap();
         let insert = Stmt::new(
             &tx,
-            "insert into outbox (id, created_at, topic, routing, changed, payload, event, subject, seq)
+            "insert into clerk_sync.outbox (id, created_at, topic, routing, changed, payload, event, subject, seq)
                 with recursive n(i) as (select ",
         );
         let insert = insert.val(*seqs.start()).sql(" union all select i + 1 from n where i < ").val(*seqs.end());

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use clerk_sync::db::Pool;
 use entity::{
     Id, JsonText, email_addresses, federated_identities, organization_memberships, organizations, roles, subjects,
     user_metadata, user_profiles, user_roles, user_settings, users,
 };
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, EntityTrait};
+use sea_orm::{ConnectionTrait as _, EntityTrait};
 use serde_json::{Value, json};
 
 /// Every table that events fill, in an order in which they can be emptied.
@@ -35,8 +36,8 @@ const FILLED: [&str; 21] = [
 ];
 
 /// Takes every row away that events have brought.
-pub(crate) async fn empty(db: &DatabaseConnection) {
-    let statements: String = FILLED.iter().map(|table| format!("delete from {table};")).collect();
+pub(crate) async fn empty(db: &Pool) {
+    let statements: String = FILLED.iter().map(|table| format!("delete from clerk_sync.{table};")).collect();
     db.execute_unprepared(&format!("begin;{statements}commit")).await.unwrap();
 }
 
@@ -45,7 +46,7 @@ fn ms(time: Option<chrono::DateTime<chrono::Utc>>) -> Value {
 }
 
 /// Every user with everything that hangs on it, by Clerk id; every organisation and membership; and every subject.
-pub(crate) async fn snapshot(db: &DatabaseConnection) -> Value {
+pub(crate) async fn snapshot(db: &Pool) -> Value {
     let users = users::Entity::find().all(db).await.unwrap();
     let ids: BTreeMap<Id, String> = users.iter().map(|user| (user.id, user.clerk_id.clone().unwrap())).collect();
     let mut out: BTreeMap<String, Value> = BTreeMap::new();
@@ -135,7 +136,7 @@ pub(crate) fn read(column: &JsonText) -> Value {
 }
 
 /// Organisations by Clerk id, the owner by theirs; memberships by their pair.
-async fn organized(db: &DatabaseConnection, users: &BTreeMap<Id, String>) -> (Vec<Value>, Vec<Value>) {
+async fn organized(db: &Pool, users: &BTreeMap<Id, String>) -> (Vec<Value>, Vec<Value>) {
     let (mut names, mut out): (BTreeMap<Id, String>, BTreeMap<String, Value>) = Default::default();
     for o in organizations::Entity::find().all(db).await.unwrap() {
         let row = json!({

@@ -140,8 +140,9 @@ impl Bed {
     /// Delivers `user_{name}` as of second `at`, and waits until the rows are there; their id.
     pub(super) async fn person(&self, name: &str, at: u64, changes: Value) -> Uuid {
         self.deliver(&person(&format!("user_{name}"), at, changes)).await;
-        let rows =
-            self.rows("select cast(id as text) as id from users where clerk_id = ", format!("user_{name}")).await;
+        let rows = self
+            .rows("select cast(id as text) as id from clerk_sync.users where clerk_id = ", format!("user_{name}"))
+            .await;
         rows[0].try_get::<String>("", "id").unwrap().parse().unwrap()
     }
 
@@ -162,7 +163,7 @@ impl Bed {
         let tx = self.server.app.db.begin_commit().await.unwrap();
         let insert = Stmt::new(
             &tx,
-            "insert into organizations (id, clerk_id, name, public_metadata, private_metadata, status, created_at, updated_at) values (",
+            "insert into clerk_sync.organizations (id, clerk_id, name, public_metadata, private_metadata, status, created_at, updated_at) values (",
         );
         let insert = insert.val(id).sql(", ").val(clerk_id.as_str()).sql(", ").val(name).sql(", ").val(json!({}));
         let insert = insert.sql(", ").val(json!({})).sql(", 'active', ").val(now).sql(", ").val(now).sql(")");
@@ -178,7 +179,7 @@ impl Bed {
         let (seq, now) = (load::head(&tx).await.unwrap() + 1, self.server.app.clock.now());
         let insert = Stmt::new(
             &tx,
-            "insert into organization_memberships (id, clerk_id, organization_id, user_id, role, permissions, created_at, updated_at, rev, joined_seq) values (",
+            "insert into clerk_sync.organization_memberships (id, clerk_id, organization_id, user_id, role, permissions, created_at, updated_at, rev, joined_seq) values (",
         );
         let insert = insert.val(Uuid::new_v4()).sql(", ").val(format!("orgmem_{seq}")).sql(", ").val(org.id);
         let insert = insert.sql(", ").val(id).sql(", 'org:member', ").val(json!([])).sql(", ").val(now).sql(", ");
@@ -194,13 +195,13 @@ impl Bed {
     /// Ends a membership likewise.
     pub(super) async fn leave(&self, org: &Org, name: &str) -> i64 {
         let id = self.id(name).await;
-        let remove = "delete from organization_memberships where user_id = ";
+        let remove = "delete from clerk_sync.organization_memberships where user_id = ";
         self.change(remove, id, |seq| self.of_member("membership.deleted", org, name, id, seq)).await
     }
 
     /// Deletes an organisation likewise.
     pub(super) async fn dissolve(&self, org: &Org) -> i64 {
-        let mark = "update organizations set status = 'deleted' where clerk_id = ";
+        let mark = "update clerk_sync.organizations set status = 'deleted' where clerk_id = ";
         self.change(mark, org.clerk_id.as_str(), |seq| self.of_org("organization.deleted", org, json!({}), seq)).await
     }
 
@@ -262,14 +263,16 @@ impl Bed {
     /// Remembers an ended session until then.
     pub(super) async fn revoke_until(&self, session: &str, until: clerk_sync::clock::Time) {
         let db = &self.server.app.db.write;
-        let insert = Stmt::new(db, "insert into revoked_sessions (session_id, revoked_at, expires_at) values (");
+        let insert =
+            Stmt::new(db, "insert into clerk_sync.revoked_sessions (session_id, revoked_at, expires_at) values (");
         let insert = insert.val(session).sql(", ").val(self.server.app.clock.now()).sql(", ").val(until).sql(")");
         insert.exec(db).await.unwrap();
     }
 
     async fn find(&self, name: &str) -> Option<Uuid> {
-        let rows =
-            self.rows("select cast(id as text) as id from users where clerk_id = ", format!("user_{name}")).await;
+        let rows = self
+            .rows("select cast(id as text) as id from clerk_sync.users where clerk_id = ", format!("user_{name}"))
+            .await;
         rows.first().map(|row| row.try_get::<String>("", "id").unwrap().parse().unwrap())
     }
 

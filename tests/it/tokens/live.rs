@@ -149,7 +149,7 @@ async fn a_token_is_renewed_by_the_same_person_in_the_same_session_or_the_connec
         assert_eq!(admin.hear().await, Heard::Closed(4401));
         // The database is asked again.
         let mut client = bed.enter("ada").await;
-        bed.server.sql("update users set status = 'banned'").await;
+        bed.server.sql("update clerk_sync.users set status = 'banned'").await;
         client.say(json!({"type": "auth", "token": bed.token("ada")})).await;
         assert_eq!(client.hear().await, Heard::Closed(4401));
     }

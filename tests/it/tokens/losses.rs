@@ -18,7 +18,7 @@ fn held(seq: i64, event: &'static str, topic: &'static str, payload: Value) -> M
 
 /// What may happen to `user_ada`.
 async fn strike(bed: &Bed, what: &str) {
-    let hold = "update users set deletion_held_at = updated_at where clerk_id = ";
+    let hold = "update clerk_sync.users set deletion_held_at = updated_at where clerk_id = ";
     match what {
         "banned" | "deprovisioned" => bed.deliver(&person("user_ada", 9, json!({what: true}))).await,
         "deleted" => bed.deliver(&deletion("user_ada")).await,

@@ -45,7 +45,7 @@ async fn a_replay_begins_with_the_joining() {
         expected.push(bed.join(&org, "ada").await);
         expected.push(bed.tell_org(&org, json!({"name": "after"})).await);
         // A later write of the membership is no joining.
-        bed.server.sql("update organization_memberships set rev = 1000").await;
+        bed.server.sql("update clerk_sync.organization_memberships set rev = 1000").await;
         let mut client = bed.enter("ada").await;
         client.subscribe(&["org:org_one"], json!({"after": 0})).await;
         assert_eq!(client.seqs(2).await, expected, "{}", bed.server.name);
@@ -57,9 +57,9 @@ async fn a_replay_begins_with_the_joining() {
         client.subscribe(&[&org.topic()], json!({"after": expected[0]})).await;
         assert_eq!(client.seqs(2).await, expected[1..]);
         // Where it is not known by which row somebody joined: not before the last that wrote the membership.
-        bed.server.sql("update organization_memberships set joined_seq = 0").await;
+        bed.server.sql("update clerk_sync.organization_memberships set joined_seq = 0").await;
         let (rev, told) = (expected[2], ["organization.updated", "organizations", "org_one"]);
-        let change = bed.change("update organization_memberships set rev = ", rev, |seq| {
+        let change = bed.change("update clerk_sync.organization_memberships set rev = ", rev, |seq| {
             super::bed::message(seq, told[0], told[1], told[2], vec![org.topic()], json!({}))
         });
         let last = change.await;

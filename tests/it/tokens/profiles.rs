@@ -42,7 +42,9 @@ async fn who_shares_an_organisation_is_seen_as_a_public_profile() {
             is_nobody(&bed, path, &token).await;
         }
         bed.join(&one, "ada").await;
-        bed.server.sql("update organization_memberships set role = 'org:admin' where clerk_id = 'orgmem_3'").await;
+        bed.server
+            .sql("update clerk_sync.organization_memberships set role = 'org:admin' where clerk_id = 'orgmem_3'")
+            .await;
         for path in &paths {
             let shown = bed.server.get(path, &token).await;
             let expected = json!({
@@ -128,7 +130,7 @@ async fn a_profile_that_is_known_is_not_sent_again() {
             assert_eq!(answer.status, 200, "{}: {}", bed.server.name, answer.text);
             answer.header("etag").to_owned()
         };
-        bed.server.sql("update organization_memberships set role = 'org:admin'").await;
+        bed.server.sql("update clerk_sync.organization_memberships set role = 'org:admin'").await;
         let tag = changed(&tag).await;
         bed.join(&two, "eve").await;
         assert_eq!(with_tag(&bed, path, &token, &tag).await.status, 304, "not shared: {}", bed.server.name);
@@ -155,7 +157,7 @@ async fn an_organisation_that_is_known_is_not_sent_again() {
         bed.join(&one, "ada").await;
         let token = bed.token("ada");
         for path in ["/v1/organizations/org_one".to_owned(), format!("/v1/organizations/{}", one.id)] {
-            bed.server.sql("update organizations set rev = 7").await;
+            bed.server.sql("update clerk_sync.organizations set rev = 7").await;
             for token in [token.as_str(), READER, ADMIN] {
                 let shown = bed.server.get(&path, token).await;
                 assert_eq!((shown.status, shown.header("etag")), (200, "W/\"7\""), "{path}");
@@ -170,7 +172,7 @@ async fn an_organisation_that_is_known_is_not_sent_again() {
                 refused.is_problem(404, "not_found", &path);
                 assert_eq!(refused.header("etag"), "");
             }
-            bed.server.sql("update organizations set rev = 8").await;
+            bed.server.sql("update clerk_sync.organizations set rev = 8").await;
             assert_eq!(with_tag(&bed, &path, &token, "W/\"7\"").await.status, 200, "{path}");
         }
         bed.leave(&one, "ada").await;

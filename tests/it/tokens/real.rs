@@ -101,7 +101,7 @@ async fn a_person_whose_deletion_is_held_is_closed_and_refused() {
         let mut ada = bed.enter("ada").await;
         ada.subscribe(&["user:me", "org:org_one"], json!({})).await;
         bed.deliver(&deletion("user_ada")).await;
-        let held = bed.rows("select deletion_held_at from users where clerk_id = ", "user_ada").await;
+        let held = bed.rows("select deletion_held_at from clerk_sync.users where clerk_id = ", "user_ada").await;
         assert!(held[0].try_get::<Option<clerk_sync::clock::Time>>("", "deletion_held_at").unwrap().is_some());
         is_closed(&mut ada, "held").await;
         is_refused(&bed, &bed.token("ada"), "held").await;
@@ -114,7 +114,7 @@ async fn a_person_who_is_deleted_without_a_trace_is_closed_and_refused() {
         bed.person("ada", 1, json!({})).await;
         let mut ada = bed.enter("ada").await;
         bed.deliver(&deletion("user_ada")).await;
-        assert!(bed.rows("select id from users where clerk_id = ", "user_ada").await.is_empty());
+        assert!(bed.rows("select id from clerk_sync.users where clerk_id = ", "user_ada").await.is_empty());
         is_closed(&mut ada, "deleted").await;
         is_refused(&bed, &bed.token("ada"), "deleted").await;
     }

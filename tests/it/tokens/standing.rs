@@ -28,15 +28,15 @@ async fn who_is_banned_deprovisioned_held_or_deleted_is_refused_and_may_come_bac
         // A lock is temporary and Clerk's own business.
         bed.person("ada", 6, json!({"locked": true})).await;
         is_welcome(&bed, &token, "locked").await;
-        bed.server.sql("update users set deletion_held_at = created_at").await;
+        bed.server.sql("update clerk_sync.users set deletion_held_at = created_at").await;
         is_refused(&bed, &token, "held").await;
-        bed.server.sql("update users set deletion_held_at = null").await;
+        bed.server.sql("update clerk_sync.users set deletion_held_at = null").await;
         is_welcome(&bed, &token, "released").await;
         bed.deliver(&deletion("user_ada")).await;
         is_refused(&bed, &token, "deleted").await;
         // Where a deletion leaves no row, it is still one.
-        bed.server.sql("delete from users").await;
-        assert!(bed.rows("select id from users where id = ", id).await.is_empty());
+        bed.server.sql("delete from clerk_sync.users").await;
+        assert!(bed.rows("select id from clerk_sync.users where id = ", id).await.is_empty());
         is_refused(&bed, &token, "deleted without a trace").await;
     }
 }
@@ -54,7 +54,7 @@ async fn an_ended_session_is_refused_and_others_of_the_person_are_not() {
         bed.revoke_until("sess_other", now - Duration::seconds(1)).await;
         is_welcome(&bed, &other, "long ago").await;
         upkeep::round(&bed.server.app.db, now).await.unwrap();
-        let left = bed.rows("select session_id from revoked_sessions where session_id <> ", "").await;
+        let left = bed.rows("select session_id from clerk_sync.revoked_sessions where session_id <> ", "").await;
         let left: Vec<String> = left.iter().map(|row| row.try_get("", "session_id").unwrap()).collect();
         assert_eq!(left, ["sess_ada"], "{}", bed.server.name);
         is_refused(&bed, &token, "still ended").await;
@@ -79,7 +79,7 @@ async fn while_the_database_does_not_answer_nobody_is_turned_away_for_good() {
         bed.person("ada", 1, json!({})).await;
         let token = bed.token("ada");
         let mut inside = bed.enter("ada").await;
-        bed.server.sql("alter table revoked_sessions rename to elsewhere").await;
+        bed.server.sql("alter table clerk_sync.revoked_sessions rename to elsewhere").await;
         let answer = bed.server.get("/v1/users/me", &token).await;
         answer.is_problem(503, "not_ready", bed.server.name);
         let mut client = bed.stranger().await;
@@ -88,7 +88,7 @@ async fn while_the_database_does_not_answer_nobody_is_turned_away_for_good() {
         // Who is in stays in, and may try again.
         inside.say(json!({"type": "auth", "token": token})).await;
         assert_eq!(inside.frame().await, json!({"type": "error", "code": "not_ready"}));
-        bed.server.sql("alter table elsewhere rename to revoked_sessions").await;
+        bed.server.sql("alter table clerk_sync.elsewhere rename to revoked_sessions").await;
         inside.auth(&token).await;
         is_welcome(&bed, &token, "again").await;
     }

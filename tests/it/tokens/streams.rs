@@ -69,7 +69,7 @@ async fn a_stream_ends_when_its_person_may_not_be_here_any_more() {
                 "banned" | "deprovisioned" => bed.deliver(&person("user_ada", 9, json!({what: true}))).await,
                 "deleted" => bed.deliver(&deletion("user_ada")).await,
                 "held" => {
-                    let hold = "update users set deletion_held_at = updated_at where clerk_id = ";
+                    let hold = "update clerk_sync.users set deletion_held_at = updated_at where clerk_id = ";
                     let held = |seq| message(seq, "event.held", "admin", "user_ada", Vec::new(), json!({}));
                     bed.change(hold, "user_ada", held).await;
                 }

@@ -27,10 +27,12 @@ struct Generation {
 impl Rebuild {
     pub(in super::super) async fn begin(index: Database) -> Result<Self, SearchError> {
         retire(&index).await?;
-        let new: Option<Generation> =
-            Stmt::new(&index.db.write, "insert into search_generations (live) values (false) returning generation")
-                .one_as(&index.db.write)
-                .await?;
+        let new: Option<Generation> = Stmt::new(
+            &index.db.write,
+            "insert into clerk_sync.search_generations (live) values (false) returning generation",
+        )
+        .one_as(&index.db.write)
+        .await?;
         let generation = new.ok_or(SearchError::Superseded)?.generation;
         Ok(Self { index, generation })
     }
@@ -47,7 +49,7 @@ impl Rebuild {
     /// What was applied meanwhile is in this generation already, guarded by its `rev`.
     async fn write(&self, rows: &[Row]) -> Result<(), SearchError> {
         let write = &self.index.db.write;
-        Stmt::new(write, "insert into search_users (generation, user_id, rev, document) select ")
+        Stmt::new(write, "insert into clerk_sync.search_users (generation, user_id, rev, document) select ")
             .val(self.generation)
             .sql(", r.user_id, r.rev, r.document from ")
             .rows(table(rows))
@@ -62,13 +64,13 @@ impl Rebuild {
     pub(in super::super) async fn finish(self) -> Result<(), SearchError> {
         let tx = self.index.db.begin().await?;
         // Two statements: the index that allows one live generation looks at each row as it changes.
-        let old = "update search_generations set live = false where live and exists \
-                   (select 1 from search_generations where generation = ";
+        let old = "update clerk_sync.search_generations set live = false where live and exists \
+                   (select 1 from clerk_sync.search_generations where generation = ";
         if Stmt::new(&tx, old).val(self.generation).sql(")").exec(&tx).await? == 0 {
             tx.rollback().await?;
             return Err(SearchError::Superseded);
         }
-        let new = "update search_generations set live = true where generation = ";
+        let new = "update clerk_sync.search_generations set live = true where generation = ";
         Stmt::new(&tx, new).val(self.generation).exec(&tx).await?;
         tx.commit().await?;
         retire(&self.index).await
@@ -79,18 +81,18 @@ impl Rebuild {
 async fn retire(index: &Database) -> Result<(), SearchError> {
     let write = &index.db.write;
     sweep(write).await?;
-    Stmt::new(write, "delete from search_generations where not live").exec(write).await?;
+    Stmt::new(write, "delete from clerk_sync.search_generations where not live").exec(write).await?;
     // A write that was under way still knew the generation.
     sweep(write).await
 }
 
 async fn sweep(connection: &impl ConnectionTrait) -> Result<(), SearchError> {
-    const LIVE: &str = "(select generation from search_generations where live)";
+    const LIVE: &str = "(select generation from clerk_sync.search_generations where live)";
     for side in [" < ", " > "] {
         loop {
             let removed = Stmt::new(
                 connection,
-                "delete from search_users where doc in (select doc from search_users where generation",
+                "delete from clerk_sync.search_users where doc in (select doc from clerk_sync.search_users where generation",
             )
             .sql(side)
             .sql(LIVE)

@@ -43,7 +43,7 @@ impl Oracle {
     pub(super) async fn read(db: &Db) -> Self {
         let rows = Stmt::new(
             &db.read,
-            "select seq, event, topic, subject, cast(routing as text) as routing from outbox order by seq",
+            "select seq, event, topic, subject, cast(routing as text) as routing from clerk_sync.outbox order by seq",
         );
         let rows = rows.all(&db.read).await.unwrap().into_iter().map(|row| {
             let text = |name: &str| row.try_get::<String>("", name).unwrap();
@@ -56,7 +56,7 @@ impl Oracle {
             }
         });
         let rows = rows.collect();
-        let ids = "select clerk_id, cast(id as text) as id from users union all select clerk_id, cast(id as text) as id from organizations";
+        let ids = "select clerk_id, cast(id as text) as id from clerk_sync.users union all select clerk_id, cast(id as text) as id from clerk_sync.organizations";
         let ids = Stmt::new(&db.read, ids).all(&db.read).await.unwrap().into_iter();
         let text = |row: &sea_orm::QueryResult, name: &str| row.try_get::<String>("", name).unwrap();
         let ids = ids.map(|row| (text(&row, "clerk_id"), text(&row, "id"))).collect();

@@ -100,13 +100,13 @@ impl Story {
         for line in &shown {
             let [name, count, owner] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
             let n: usize = name.strip_prefix("org_o").unwrap().parse().unwrap();
-            let owner = format!("(select id from users where clerk_id = '{owner}')");
+            let owner = format!("(select id from clerk_sync.users where clerk_id = '{owner}')");
             let (id, creator, now) = (id(1, n), self.creators[n], ms(0));
             rows.push(format!(
                 "({id}, '{name}', 'user_p{creator}', {owner}, {count}, '{{}}', '{{}}', 'active', {now}, {now})"
             ));
         }
-        let organizations = "insert into organizations (id, clerk_id, created_by, owner_id, members_count,
+        let organizations = "insert into clerk_sync.organizations (id, clerk_id, created_by, owner_id, members_count,
             public_metadata, private_metadata, status, created_at, updated_at) values ";
         execute(world, &format!("{organizations}{}", rows.join(", "))).await;
         let row = |(n, joined): (usize, &Joined)| {
@@ -117,10 +117,10 @@ impl Story {
         let rows: Vec<String> = self.memberships.iter().enumerate().map(row).collect();
         let permissions = if world.name == "postgres" { "cast('[]' as jsonb)" } else { "'[]'" };
         let memberships = format!(
-            "insert into organization_memberships (id, clerk_id, organization_id, user_id, role, permissions,
+            "insert into clerk_sync.organization_memberships (id, clerk_id, organization_id, user_id, role, permissions,
                 clerk_created_at, created_at, updated_at)
                 select column1, column2, column3, u.id, column5, {permissions}, column6, column6, column6
-                from (values {}) m join users u on u.clerk_id = column4",
+                from (values {}) m join clerk_sync.users u on u.clerk_id = column4",
             rows.join(", ")
         );
         execute(world, &memberships).await;
@@ -158,9 +158,9 @@ impl Story {
 
     pub(super) async fn check(&self, world: &World, gone: &BTreeSet<usize>) {
         let shown = "select o.clerk_id || ' ' || o.members_count || ' ' || coalesce(u.clerk_id, 'nobody') as t
-            from organizations o left join users u on u.id = o.owner_id";
-        let pairs = "select o.clerk_id || '/' || u.clerk_id as t from organization_memberships m
-            join organizations o on o.id = m.organization_id join users u on u.id = m.user_id";
+            from clerk_sync.organizations o left join clerk_sync.users u on u.id = o.owner_id";
+        let pairs = "select o.clerk_id || '/' || u.clerk_id as t from clerk_sync.organization_memberships m
+            join clerk_sync.organizations o on o.id = m.organization_id join clerk_sync.users u on u.id = m.user_id";
         let (mut shown, mut pairs) = (texts(world, shown).await, texts(world, pairs).await);
         shown.sort();
         pairs.sort();
