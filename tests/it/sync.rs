@@ -112,7 +112,7 @@ async fn a_lease_lost_during_the_commit_undoes_it() {
         let events: Vec<_> = events.iter().collect();
         commit(&committing.db, "slow", &events, &committing.policy, &committing.clock).await
     });
-    let waits = "select count(*) as n from pg_locks where relation = 'audit_log'::regclass and not granted";
+    let waits = "select count(*) as n from pg_locks where relation = 'clerk_sync.audit_log'::regclass and not granted";
     while number(&world, waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -231,7 +231,7 @@ async fn deletion_empties_everything() {
         for table in
             ["user_profiles", "user_settings", "user_metadata", "email_addresses", "federated_identities", "user_roles"]
         {
-            let rows = Stmt::new(&world.app.db.read, "select count(*) as n from ")
+            let rows = Stmt::new(&world.app.db.read, "select count(*) as n from clerk_sync.")
                 .sql(table)
                 .all(&world.app.db.read)
                 .await

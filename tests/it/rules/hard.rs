@@ -11,9 +11,10 @@ use crate::support::{
 
 /// Tables of an application: two that refuse, one at once and one only at the commit; two that let go.
 fn tables(id: &str) -> String {
+    let users = if id == "uuid" { "clerk_sync.users" } else { "users" };
     let table = |name: &str, rule: &str| {
         format!(
-            "create table {name} (no integer primary key, person {id}, constraint {name}_person foreign key (person) references users (id) {rule});"
+            "create table {name} (no integer primary key, person {id}, constraint {name}_person foreign key (person) references {users} (id) {rule});"
         )
     };
     [
