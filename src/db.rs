@@ -10,6 +10,7 @@
 mod connect;
 mod look;
 mod pool;
+mod pooler;
 mod quiet;
 mod rows;
 mod schema;
@@ -20,6 +21,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statemen
 pub use connect::{connect, connections, migrate, migrate_down, pending_migrations};
 pub use look::{LookError, Steps, look, steps};
 pub use pool::{Pool, Transaction};
+pub use pooler::{PoolerError, Pooling};
 pub use quiet::Quiet;
 pub use rows::{Cell, Col, Rows, Type};
 pub use stmt::Stmt;
@@ -59,7 +61,7 @@ pub struct Db {
     pub receipts: Pool,
     /// For reading.
     pub read: Pool,
-    /// The connection string, for listeners that need a connection of their own. Postgres only.
+    /// Where listeners get a session of their own. Postgres only, and not through a transaction pooler.
     listen_pool: Option<sqlx::PgPool>,
 }
 
@@ -69,7 +71,8 @@ impl Db {
         self.write.get_database_backend()
     }
 
-    /// The pool to open LISTEN connections from; `None` on SQLite, where one process owns the database.
+    /// The pool to open LISTEN connections from. `None` on SQLite, where one process owns the database, and behind a
+    /// transaction pooler, where no session is ours.
     pub fn listen_pool(&self) -> Option<&sqlx::PgPool> {
         self.listen_pool.as_ref()
     }

@@ -5,6 +5,7 @@ mod crowd;
 
 use std::time::Duration;
 
+use sea_orm::DbBackend;
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -75,10 +76,14 @@ impl Signals {
         Self { inbox: Signal::new(), outbox: Signal::new(), crowd: Crowd::new(), origin }
     }
 
-    /// Carries wake-ups to other replicas and theirs here, until shutdown. Does nothing on SQLite.
+    /// Carries wake-ups to other replicas and theirs here, until shutdown. Does nothing on SQLite; behind a transaction
+    /// pooler only tells, and everything here polls.
     pub async fn bridge(self, db: Db, shutdown: CancellationToken) {
-        let Some(pool) = db.listen_pool().cloned() else { return };
+        if db.backend() == DbBackend::Sqlite {
+            return;
+        }
         let listen = async {
+            let Some(pool) = db.listen_pool().cloned() else { return std::future::pending().await };
             loop {
                 if let Err(error) = self.listen(&pool).await {
                     tracing::warn!(error = %crate::db::Quiet(&sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into()))), "listening for wake-ups failed; polling until it works again");
@@ -95,7 +100,7 @@ impl Signals {
 
     /// Tells other processes, from one that does not stay: both queues may have grown.
     pub async fn tell(&self, db: &Db) {
-        if db.listen_pool().is_none() {
+        if db.backend() == DbBackend::Sqlite {
             return;
         }
         for what in ["inbox", "outbox"] {
@@ -134,6 +139,11 @@ impl Signals {
 
     async fn send(&self, db: &Db, what: &str) -> Result<(), sea_orm::DbErr> {
         let payload = format!("{} {what}", self.origin);
-        Stmt::new(&db.lazy, "select pg_notify('clerk_sync_wake', ").val(payload).sql(")").exec(&db.lazy).await.map(drop)
+        Stmt::new(&db.lazy, "select pg_catalog.pg_notify('clerk_sync_wake', ")
+            .val(payload)
+            .sql(")")
+            .exec(&db.lazy)
+            .await
+            .map(drop)
     }
 }

@@ -1,10 +1,15 @@
 //! Opening the database and bringing its tables up to date.
 
-use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, TransactionOptions};
-use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use std::str::FromStr as _;
 
-use super::{Db, LAZY, Pool, Transaction, WRITE, commit_lock, schema::Schema};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, RuntimeErr, TransactionOptions};
+use sqlx::{
+    postgres::PgConnectOptions,
+    sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{Db, LAZY, Pool, PoolerError, Pooling, Transaction, WRITE, commit_lock, pooler, schema::Schema};
 use crate::config;
 
 /// Claims, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
@@ -30,6 +35,7 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     if !url.starts_with("postgres://") {
         return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into()));
     }
+    let pooling = detect_pooler(&url).await?;
     let bare = Database::connect(postgres(config, &url, 1)).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
     bare.close().await?;
@@ -42,8 +48,30 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     // Their one statement sets what it needs itself.
     let receipts = open(RECEIPT_CONNECTIONS).await?;
     let read = open(config.max_read_connections).await?;
-    let listen_pool = Some(read.connections().get_postgres_connection_pool().clone());
+    let listen_pool = listen_pool(&read, pooling);
     Ok(Db { write, lazy, receipts, read, listen_pool })
+}
+
+/// # Errors
+/// A pooler through which the server cannot be used.
+async fn detect_pooler(url: &str) -> Result<Pooling, DbErr> {
+    let options = PgConnectOptions::from_str(url).map_err(|_| DbErr::Custom("database.url cannot be read".into()))?;
+    let pooling = pooler::detect(&options).await.map_err(|error| match error {
+        PoolerError::Unreachable(error) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+        refused => DbErr::Custom(format!("database.url: {refused}. {}", refused.remedy())),
+    })?;
+    if pooling == Pooling::Transactions {
+        tracing::info!(
+            "a transaction pooler is between us and Postgres: LISTEN is not possible, so work of other replicas is \
+             found by polling (sync.poll, relay.poll, tail.poll)"
+        );
+    }
+    Ok(pooling)
+}
+
+/// Sessions of a transaction pooler listen for whoever is given them next, so none listens.
+pub(super) fn listen_pool(pool: &Pool, pooling: Pooling) -> Option<sqlx::PgPool> {
+    (pooling == Pooling::Sessions).then(|| pool.connections().get_postgres_connection_pool().clone())
 }
 
 /// The most connections to Postgres that one process opens.

@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, path::PathBuf, str::FromStr as _, time::Duratio
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, Database, DbBackend, DbErr};
-use sqlx::{Connection as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::{Db, Pool, Stmt, connect, schema::Schema};
+use super::{Db, Pool, PoolerError, Stmt, connect, pooler, schema::Schema};
 use crate::config;
 
 /// One that listens, one that notifies, one that reads.
@@ -32,6 +32,9 @@ pub enum LookError {
     /// What the first connection met.
     #[error("no connection")]
     Connection(#[source] sqlx::Error),
+    /// A pooler through which the server cannot be used.
+    #[error(transparent)]
+    Pooler(PoolerError),
     /// What the pools met after it.
     #[error("no connection")]
     Pool(#[source] DbErr),
@@ -52,11 +55,13 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     }
     // A connection of its own first: a pool tries again until its time is over, and then says only that it is.
     let options = PgConnectOptions::from_str(&url).map_err(|_| LookError::Url)?;
-    let first = sqlx::PgConnection::connect_with(&options).await.map_err(LookError::Connection)?;
-    first.close().await.map_err(LookError::Connection)?;
+    let pooling = pooler::detect(&options).await.map_err(|error| match error {
+        PoolerError::Unreachable(error) => LookError::Connection(error),
+        refused => LookError::Pooler(refused),
+    })?;
     let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS)).await.map_err(LookError::Pool)?;
     let pool = Pool::new(pool, Schema::postgres(&config.schema));
-    let listen_pool = Some(pool.connections().get_postgres_connection_pool().clone());
+    let listen_pool = connect::listen_pool(&pool, pooling);
     Ok(Db { write: pool.clone(), lazy: pool.clone(), receipts: pool.clone(), read: pool, listen_pool })
 }
 

@@ -121,6 +121,7 @@ fn not_there(config: &config::Database, error: &LookError) -> Finding {
             "Run `clerk-sync migrate up`, or start `clerk-sync serve`, which make it; or set DATABASE_URL to where it is",
         ),
         LookError::Connection(error) => connection(error, &at),
+        LookError::Pooler(error) => (error.to_string(), error.remedy()),
         LookError::Pool(error) => return unreadable(error),
     };
     Finding::fail(DATABASE, found, remedy)

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sea_orm::DbBackend;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
@@ -16,7 +17,12 @@ const NOTIFY: &str = "notify";
 const WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(db: &Db) -> Finding {
-    let Some(pool) = db.listen_pool() else { return Finding::ok(NOTIFY, "not needed: one process has the database") };
+    let Some(pool) = db.listen_pool() else {
+        return match db.backend() {
+            DbBackend::Sqlite => Finding::ok(NOTIFY, "not needed: one process has the database"),
+            _ => silent("a transaction pooler is in between, through which LISTEN is not possible".to_owned()),
+        };
+    };
     match tokio::time::timeout(PATIENCE, heard(db, pool)).await {
         Ok(Ok(true)) => Finding::ok(NOTIFY, "what one connection says, another hears"),
         Ok(Ok(false)) => {
@@ -38,7 +44,7 @@ async fn heard(db: &Db, pool: &sqlx::PgPool) -> Result<bool, Box<dyn std::error:
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(&channel).await?;
     let tx = super::reading(db).await?;
-    Stmt::new(&tx, "select pg_notify(").val(channel.as_str()).sql(", '')").exec(&tx).await?;
+    Stmt::new(&tx, "select pg_catalog.pg_notify(").val(channel.as_str()).sql(", '')").exec(&tx).await?;
     tx.commit().await?;
     let heard = tokio::time::timeout(WAIT, listener.recv()).await;
     // Only our own channel: behind a pooler the session may be somebody else's by now.

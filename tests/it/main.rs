@@ -24,6 +24,7 @@ mod lossless;
 mod normal_form;
 mod operators;
 mod payloads;
+mod pooler;
 mod privacy;
 mod reasons;
 mod reconcile;

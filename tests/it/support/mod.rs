@@ -10,6 +10,8 @@ pub(crate) mod keys;
 pub(crate) mod meili;
 pub(crate) mod organizations;
 pub(crate) mod people;
+pub(crate) mod pgbouncer;
+pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod services;

@@ -76,7 +76,7 @@ impl Server {
         Some(servers)
     }
 
-    async fn open(
+    pub(crate) async fn open(
         name: &'static str,
         database: &str,
         overrides: &[(&str, &str)],

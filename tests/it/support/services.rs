@@ -54,6 +54,11 @@ pub(crate) fn chromium() -> Option<String> {
     service("TEST_CHROMIUM", "Chromium")
 }
 
+/// The program of PgBouncer; `None` where there is none.
+pub(crate) fn pgbouncer() -> Option<String> {
+    service("TEST_PGBOUNCER", "PgBouncer")
+}
+
 /// The URL of an SQLite database that does not exist yet, and the folder it will live in, removed with the value.
 pub(crate) fn sqlite() -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
