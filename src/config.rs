@@ -118,8 +118,7 @@ section!(Receiver {
 });
 section!(Sync {
     batch: u32,
-    #[serde(with = "humantime_serde")]
-    lease: Duration,
+    batch_bytes: usize,
     #[serde(with = "humantime_serde")]
     poll: Duration,
     max_attempts: u32,

@@ -7,6 +7,7 @@
 //!   (Old rows leave it without the lock; the upkeep says why.)
 //! - A statement's text depends on nothing but the database's kind, so each is prepared once a connection.
 
+mod classify;
 mod connect;
 mod look;
 mod pool;
@@ -18,6 +19,7 @@ mod stmt;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions};
 
+pub use classify::{Disposition, disposition, error_code, is_data_error};
 pub use connect::{connect, connections, migrate, migrate_down, pending_migrations};
 pub use look::{LookError, Steps, look, steps};
 pub use pool::{Pool, Transaction};
@@ -53,7 +55,7 @@ fn commit_lock() -> String {
 pub struct Db {
     /// For writing. On SQLite one connection, so writers queue here instead of failing with "database is locked".
     pub write: Pool,
-    /// For writing what a crash may lose, because only work is repeated then: claims, leases, cursors, wake-ups, what
+    /// For writing what a crash may lose, because only work is repeated then: leases, cursors, wake-ups, what
     /// retention removes, our own search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
     /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
     pub lazy: Pool,
@@ -127,23 +129,4 @@ pub fn refusing_constraint(error: &DbErr) -> Option<String> {
         return None;
     };
     error.as_database_error()?.constraint().map(str::to_owned)
-}
-
-/// Whether an error is about the data of a statement (SQLSTATE 22, 23, and 54: a value too large for an index, say), so
-/// that trying the same again cannot help.
-/// Everything else (connection, serialisation, disk) is worth another try.
-pub fn is_data_error(error: &DbErr) -> bool {
-    let (DbErr::Exec(inner) | DbErr::Query(inner)) = error else {
-        return matches!(error, DbErr::Type(_) | DbErr::Json(_) | DbErr::ConvertFromU64(_) | DbErr::TryIntoErr { .. });
-    };
-    let sea_orm::RuntimeErr::SqlxError(error) = inner else { return false };
-    let sqlx::Error::Database(error) = error.as_ref() else { return false };
-    match error.code() {
-        // SQLite's extended codes: the low byte is the primary code; 19 constraint, 18 too big, 20 mismatch.
-        Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
-            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
-        }
-        Some(code) => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
-        None => false,
-    }
 }

@@ -1,8 +1,7 @@
 //! The durable receipt: a delivery is a row before Clerk hears of it, and every later state is a state of that row.
 //!
 //! - [`receive`]: group commit of concurrent receipts
-//! - [`claim`]: leases on due rows
-//! - [`rescue`]: rows whose lease ran out
+//! - [`due`]: reading due rows, bounded by rows and bytes
 //! - [`rescan`]: rows from before bodies were read lexically
 //! - [`retry`]: what a failure makes of a row
 //! - [`admission`]: people whom the rules of entry refuse
@@ -10,9 +9,8 @@
 
 pub mod admin;
 pub mod admission;
-pub mod claim;
+pub mod due;
 pub mod list;
 pub mod receive;
 pub mod rescan;
-pub mod rescue;
 pub mod retry;

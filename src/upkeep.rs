@@ -1,7 +1,6 @@
 //! The timers, one file a duty.
 //!
-//! - [`expired`], and [`crate::inbox::rescue`]: every replica may, at any time: each is one statement that finds its
-//!   rows by an index
+//! - [`expired`]: every replica may, at any time: one statement that finds its rows by an index
 //! - [`conflicts`], [`waiting`]: every replica may: what is due is found, noted and told in one transaction under the
 //!   commit lock
 //! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`crate::lease`]), beside the others, so that
@@ -28,7 +27,6 @@ use crate::{
     clock::{Clock, Time},
     config,
     db::Db,
-    inbox::rescue::rescue,
     wake::Signals,
 };
 
@@ -75,15 +73,8 @@ impl Upkeep {
 
     async fn rounds(&self, shutdown: &CancellationToken) {
         loop {
-            match round(&self.db, self.clock.now()).await {
-                Ok(0) => {}
-                Ok(rescued) => {
-                    tracing::warn!(rescued, "events whose lease ran out are tried again");
-                    self.signals.inbox.wake();
-                }
-                Err(error) => {
-                    tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again");
-                }
+            if let Err(error) = round(&self.db, self.clock.now()).await {
+                tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again");
             }
             self.fetch_parents().await;
             let told = [
@@ -130,11 +121,10 @@ impl Upkeep {
     }
 }
 
-/// One round of what every replica does; answers how many events were rescued.
+/// One round of what every replica does.
 ///
 /// # Errors
 /// What the database says.
-pub async fn round(db: &Db, now: Time) -> Result<u64, DbErr> {
-    expired::remove(db, now).await?;
-    rescue(db, now).await
+pub async fn round(db: &Db, now: Time) -> Result<(), DbErr> {
+    expired::remove(db, now).await
 }

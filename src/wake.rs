@@ -64,6 +64,8 @@ pub struct Signals {
     pub inbox: Signal,
     /// Rows were committed to the outbox.
     pub outbox: Signal,
+    /// The applier's lease was given up.
+    pub leadership: Signal,
     /// Whether deliveries crowd in.
     pub crowd: Crowd,
     /// Tells our own notifications from others'.
@@ -73,7 +75,7 @@ pub struct Signals {
 impl Signals {
     /// New signals of a process that calls itself `origin`.
     pub fn new(origin: Uuid) -> Self {
-        Self { inbox: Signal::new(), outbox: Signal::new(), crowd: Crowd::new(), origin }
+        Self { inbox: Signal::new(), outbox: Signal::new(), leadership: Signal::new(), crowd: Crowd::new(), origin }
     }
 
     /// Carries wake-ups to other replicas and theirs here, until shutdown. Does nothing on SQLite; behind a transaction
@@ -98,6 +100,16 @@ impl Signals {
         }
     }
 
+    /// Tells other processes that this one no longer applies events.
+    pub async fn hand_over(&self, db: &Db) {
+        self.leadership.wake();
+        if db.listen_pool().is_some()
+            && let Err(error) = self.send(db, "leadership").await
+        {
+            tracing::debug!(error = %crate::db::Quiet(&error), "telling other replicas failed; they poll");
+        }
+    }
+
     /// Tells other processes, from one that does not stay: both queues may have grown.
     pub async fn tell(&self, db: &Db) {
         if db.backend() == DbBackend::Sqlite {
@@ -118,6 +130,7 @@ impl Signals {
             match notification.payload().split_once(' ') {
                 Some((origin, _)) if origin == self.origin.to_string() => {}
                 Some((_, "inbox")) => self.inbox.wake(),
+                Some((_, "leadership")) => self.leadership.wake(),
                 _ => self.outbox.wake(),
             }
         }

@@ -39,7 +39,6 @@ pub struct Model {
     pub available_at: DateTimeUtc,
     pub awaits: Option<String>,
     pub awaits_too: Option<String>,
-    pub claim: Option<String>,
     pub traceparent: Option<String>,
     pub origin: String,
     pub duration_us: Option<i64>,

@@ -3,6 +3,7 @@
 //! Rows are read through these; what the sync writes, it writes many rows at a time with statements of its own.
 
 pub mod alerts;
+pub mod applier_progress;
 pub mod audit_log;
 pub mod conflict_decisions;
 pub mod conflicts;

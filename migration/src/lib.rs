@@ -30,6 +30,7 @@ mod m20261130_000024_access_facts;
 mod m20261130_000025_name_prefixes;
 mod m20261130_000026_lossless_json;
 mod m20261130_000027_read_later;
+mod m20261201_000030_single_applier;
 mod normal_form;
 mod step;
 mod values;
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000025_name_prefixes::STEP),
             Box::new(m20261130_000026_lossless_json::STEP),
             Box::new(m20261130_000027_read_later::STEP),
+            Box::new(m20261201_000030_single_applier::STEP),
         ]
     }
 }

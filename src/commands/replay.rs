@@ -173,7 +173,7 @@ async fn settled(app: &App, seqs: &[i64]) -> anyhow::Result<Vec<entity::inbox::M
     use entity::inbox::{Column, Entity};
     for _ in 0..600 {
         let rows = Entity::find().filter(Column::Seq.is_in(seqs.iter().copied())).all(&app.db.read).await?;
-        if rows.iter().all(|row| row.state != "pending" && row.state != "running") {
+        if rows.iter().all(|row| row.state != "pending") {
             return Ok(rows);
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

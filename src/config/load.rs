@@ -77,10 +77,26 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
         }
         layers = layers.set_override(key, value).map_err(invalid)?;
     }
-    let mut config: Config = layers.build().map_err(invalid)?.try_deserialize().map_err(invalid)?;
+    let mut layers = layers.build().map_err(invalid)?;
+    remove_retired(&mut layers.cache);
+    let mut config: Config = layers.try_deserialize().map_err(invalid)?;
     addresses::normalize(&mut config)?;
     check(&config)?;
     Ok(config)
+}
+
+/// Keys that once existed and now mean nothing: each is ignored with a warning, so that an update needs no change of the
+/// configuration.
+const RETIRED: [(&str, &str, &str); 1] = [("sync", "lease", "events are no longer claimed; one replica applies at a time")];
+
+fn remove_retired(root: &mut config::Value) {
+    let config::ValueKind::Table(sections) = &mut root.kind else { return };
+    for (section, key, reason) in RETIRED {
+        let Some(config::Value { kind: config::ValueKind::Table(keys), .. }) = sections.get_mut(section) else { continue };
+        if keys.remove(key).is_some() {
+            tracing::warn!("configuration: {section}.{key} is retired and ignored ({reason}); remove it");
+        }
+    }
 }
 
 fn invalid(error: config::ConfigError) -> ConfigError {
@@ -161,6 +177,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if value == 0 {
             return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
         }
+    }
+    if config.sync.batch_bytes == 0 {
+        return key("sync.batch_bytes", "is no size", "Use a number of bytes such as 4194304.");
     }
     let roles = &config.roles;
     if roles.grantable.iter().chain([&roles.default]).any(|role| role.len() > ROLE_MAX) {
@@ -251,6 +270,18 @@ mod tests {
         std::fs::write(&path, file.unwrap_or_default()).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         load(Some(&path), environment).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_retired_key_is_ignored_and_an_unknown_one_refused() {
+        let environment = |name: &str| HashMap::from([(name.to_owned(), "1s".to_owned())]);
+        load(None, environment("CLERK_SYNC__SYNC__LEASE")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clerk-sync.toml");
+        std::fs::write(&path, "[sync]\nlease = \"60s\"\nbatch = 7\n").unwrap();
+        assert_eq!(load(Some(&path), HashMap::new()).unwrap().sync.batch, 7);
+        let error = load(None, environment("CLERK_SYNC__SYNC__LEASES")).unwrap_err().to_string();
+        assert!(error.contains("leases"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sqlx::{
 use super::{Db, LAZY, Pool, PoolerError, Pooling, Transaction, WRITE, commit_lock, pooler, schema::Schema};
 use crate::config;
 
-/// Claims, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
+/// Leases, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
 const LAZY_CONNECTIONS: u32 = 4;
 
 /// Receipts are stored by one writer; a second connection is there when the first breaks.

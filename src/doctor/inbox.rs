@@ -140,7 +140,7 @@ mod tests {
             head: 0,
             sinks: Vec::new(),
         };
-        let busy = queues(&[("inbox", "pending", 9), ("inbox", "running", 9)], 59.0);
+        let busy = queues(&[("inbox", "pending", 9)], 59.0);
         assert_eq!(judge(&busy, &[]), [Finding::ok("inbox", "nothing waits for anybody")]);
         let overdue = judge(&queues(&[("inbox", "pending", CAP)], 61.0), &[]);
         assert_eq!(

@@ -5,8 +5,6 @@
 pub enum State {
     /// Due, or will be at `available_at`.
     Pending,
-    /// Claimed by a replica until its lease ends.
-    Running,
     /// Applied.
     Done,
     /// Nothing to apply: stale, tombstoned, of a type that we do not sync, or an example of Clerk's.
@@ -27,9 +25,8 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
-        Self::Running,
         Self::Done,
         Self::Skipped,
         Self::Rejected,
@@ -44,7 +41,6 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Running => "running",
             Self::Done => "done",
             Self::Skipped => "skipped",
             Self::Rejected => "rejected",

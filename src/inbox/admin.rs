@@ -1,8 +1,8 @@
 //! What an operator may do to a receipt: have it planned again, or put it aside. The same functions serve HTTP and
 //! the command line.
 //!
-//! Invariants: a row that is being worked on is never touched; every change is audited in its own transaction; the
-//! commit lock is held, so that no commit wakes a parked row while it is being put aside.
+//! Invariants: every change is audited in its own transaction; the commit lock is held, so that no commit ends or wakes a
+//! row while it is being changed, and a batch that has read it before leaves it out.
 
 use sea_orm::{DbErr, FromQueryResult};
 use serde_json::json;
@@ -41,13 +41,10 @@ struct Row {
 /// Puts a receipt back to `pending`, due now, its failures forgotten. The caller wakes the inbox.
 ///
 /// # Errors
-/// [`AdminError::Condition`] while it is being worked on, or when the body that its type needs is no longer stored.
+/// [`AdminError::Condition`] when the body that its type needs is no longer stored.
 pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> {
     let tx = db.begin_commit().await?;
     let row = find(&tx, svix_id).await?;
-    if row.state == State::Running.as_str() {
-        return Err(AdminError::Condition("The event is being worked on; look again in a moment."));
-    }
     if !row.has_body && keeps_body(&row.event_type) {
         // Planned without what it said it would end as something that it is not.
         return Err(AdminError::Condition(
@@ -57,7 +54,7 @@ pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> 
     Stmt::new(
         &tx,
         "update clerk_sync.inbox set state = 'pending', outcome = null, reason = null, awaits = null, awaits_too = null,
-            claim = null, attempts = 0, duration_us = null, finished_at = null, available_at = ",
+            attempts = 0, duration_us = null, finished_at = null, available_at = ",
     )
     .val(now)
     .sql(" where seq = ")
@@ -71,14 +68,11 @@ pub async fn retry(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> 
 /// Puts a receipt aside as `discarded`. Its reason stays, to be read.
 ///
 /// # Errors
-/// [`AdminError::Condition`] while it is being worked on, or when it has had its effect.
+/// [`AdminError::Condition`] when it has had its effect.
 pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError> {
     let tx = db.begin_commit().await?;
     let row = find(&tx, svix_id).await?;
     match State::parse(&row.state) {
-        Some(State::Running) => {
-            return Err(AdminError::Condition("The event is being worked on; look again in a moment."));
-        }
         Some(State::Done) => return Err(AdminError::Condition("The event has had its effect already.")),
         // Said twice is said once: the time of the first stays.
         Some(State::Discarded) => return Ok(()),
@@ -86,8 +80,7 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     }
     Stmt::new(
         &tx,
-        "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', awaits = null, awaits_too = null, claim = null,
-            finished_at = ",
+        "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', awaits = null, awaits_too = null, finished_at = ",
     )
     .val(now)
     .sql(" where seq = ")
@@ -100,17 +93,14 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
     Ok(tx.commit().await?)
 }
 
-/// The row, locked: claims take no commit lock.
+/// The row, locked: an event is put off without the commit lock.
 async fn find(tx: &Transaction, svix_id: &str) -> Result<Row, AdminError> {
-    Stmt::new(
-        tx,
-        "select seq, event_type, subject, state, body is not null as has_body from clerk_sync.inbox where svix_id = ",
-    )
-    .val(svix_id)
-    .dialect(" for update", "")
-    .one_as(tx)
-    .await?
-    .ok_or(AdminError::Missing)
+    Stmt::new(tx, "select seq, event_type, subject, state, body is not null as has_body from clerk_sync.inbox where svix_id = ")
+        .val(svix_id)
+        .dialect(" for update", "")
+        .one_as(tx)
+        .await?
+        .ok_or(AdminError::Missing)
 }
 
 async fn note(tx: &Transaction, action: &str, svix_id: &str, row: &Row, state: State, now: Time) -> Result<(), DbErr> {

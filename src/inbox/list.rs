@@ -16,7 +16,7 @@ use crate::{
 pub const WINDOW: i64 = 50_000;
 
 const COLUMNS: &str = "seq, svix_id, event_type, subject, user_ids, instance_id, occurred_at, received_at, state, outcome, \
-    reason, attempts, available_at, awaits, awaits_too, claim, traceparent, origin, duration_us, finished_at";
+    reason, attempts, available_at, awaits, awaits_too, traceparent, origin, duration_us, finished_at";
 
 /// A receipt without its body.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -37,7 +37,6 @@ pub struct Receipt {
     pub available_at: Time,
     pub awaits: Option<String>,
     pub awaits_too: Option<String>,
-    pub claim: Option<String>,
     pub traceparent: Option<String>,
     pub origin: String,
     pub duration_us: Option<i64>,
@@ -89,7 +88,7 @@ pub async fn page(
         select = match state {
             // Found first, by their own index, and then put in order: by the order alone they would be looked for
             // through everything that is done.
-            State::Pending | State::Running => {
+            State::Pending => {
                 select.sql(&format!(" and seq in (select seq from clerk_sync.inbox where state = '{word}')"))
             }
             State::Done | State::Skipped => select.sql(&format!(" and state = '{word}'")),
@@ -162,7 +161,7 @@ impl Receipt {
             "user_ids": Value::from(self.user_ids.clone()), "instance_id": self.instance_id, "occurred_at": time(self.occurred_at),
             "received_at": rfc3339(self.received_at), "state": self.state, "outcome": self.outcome,
             "reason": self.reason, "attempts": self.attempts, "available_at": rfc3339(self.available_at),
-            "awaits": self.awaits, "awaits_too": self.awaits_too, "claim": self.claim,
+            "awaits": self.awaits, "awaits_too": self.awaits_too,
             "traceparent": self.traceparent, "origin": self.origin, "duration_us": self.duration_us,
             "finished_at": time(self.finished_at),
         });

@@ -1,4 +1,4 @@
-//! What a failure makes of a row: another try after a growing delay, or `dead` once it has failed too often.
+//! Retry with backoff: what a failure makes of a pending row.
 
 use std::time::Duration;
 
@@ -16,29 +16,34 @@ pub fn backoff(attempt: u32, first: Duration, max: Duration, random: f64) -> Dur
     doubled.min(max).mul_f64(1.0 - 0.25 * random.clamp(0.0, 1.0))
 }
 
+/// Whether putting a row off counts as a failure of its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It failed, alone.
+    Counted,
+    /// It was not tried.
+    NotCounted,
+}
+
 const COLS: [Col; 3] = [Col("seq", Type::Int), Col("at", Type::Time), Col("reason", Type::Text)];
 
-/// A claimed row, when it is due again, and why.
-pub type Due = (i64, Time, &'static str);
+/// A row, when it is due again, and why.
+pub type Deferred = (i64, Time, &'static str);
 
-/// Puts claimed rows back, due at the given times. `failed` counts it as an attempt.
+/// Sets when pending rows are due again. Rows that have ended meanwhile are left as they are.
 ///
 /// # Errors
-/// What the database says; the leases run out then.
-pub async fn put_back(connection: &impl ConnectionTrait, claim: &str, due: &[Due], failed: bool) -> Result<u64, DbErr> {
+/// What the database says; the rows stay due then.
+pub async fn defer(connection: &impl ConnectionTrait, deferred: &[Deferred], attempt: Attempt) -> Result<u64, DbErr> {
     let mut rows = Rows::new(&COLS);
-    due.iter().for_each(|(seq, at, reason)| rows.push(vec![Cell::Int(*seq), Cell::Time(*at), (*reason).into()]));
-    Stmt::new(
-        connection,
-        "update clerk_sync.inbox set state = 'pending', claim = null, available_at = r.at, reason = r.reason, attempts = attempts + ",
-    )
-    .val(i64::from(failed))
-    .sql(" from ")
-    .rows(rows)
-    .sql(" where inbox.seq = r.seq and inbox.state = 'running' and inbox.claim = ")
-    .val(claim)
-    .exec(connection)
-    .await
+    deferred.iter().for_each(|(seq, at, reason)| rows.push(vec![Cell::Int(*seq), Cell::Time(*at), (*reason).into()]));
+    Stmt::new(connection, "update clerk_sync.inbox set available_at = r.at, reason = r.reason, attempts = attempts + ")
+        .val(i64::from(attempt == Attempt::Counted))
+        .sql(" from ")
+        .rows(rows)
+        .sql(" where inbox.seq = r.seq and inbox.state = 'pending'")
+        .exec(connection)
+        .await
 }
 
 #[cfg(test)]

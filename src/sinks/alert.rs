@@ -61,6 +61,8 @@ impl<'a> Alert<'a> {
         match self.kind.split('.').next() {
             Some("conflict") => "clerk-sync conflicts list".to_owned(),
             Some("deletion") => "clerk-sync deletions list".to_owned(),
+            Some("event") if self.kind == "event.dead" => "clerk-sync inbox list --state dead".to_owned(),
+            Some("event") => "clerk-sync inbox list --state pending".to_owned(),
             _ => format!("clerk-sync inbox list --subject {}", self.subject),
         }
     }

@@ -1,7 +1,7 @@
 //! What operators do to people: each action is planned like an event, under the commit lock, in one transaction of its
 //! own, audited and told. A condition that does not hold changes nothing.
 
-use std::time::Duration;
+use std::collections::HashSet;
 
 use sea_orm::DbErr;
 use uuid::Uuid;
@@ -42,7 +42,6 @@ pub enum OperateError {
 
 /// A release takes this many held deletions at a time.
 const CHUNK: i64 = 200;
-const LEASE: Duration = Duration::from_secs(60);
 
 impl Operator<'_> {
     /// Does it, whole or not at all. Parked events that it wakes are due afterwards.
@@ -81,28 +80,29 @@ impl Operator<'_> {
         Ok(())
     }
 
-    /// Lets held deletions happen: this person's, or everybody's. Answers whose.
+    /// Applies held deletions: this person's, or everybody's. Returns whose.
     ///
     /// # Errors
     /// [`OperateError::Condition`] when none is held.
     pub async fn release(&self, clerk_id: Option<&str>) -> Result<Vec<String>, OperateError> {
         let policy = Policy { holds: false, ..self.policy.clone() };
-        let mut released = Vec::new();
+        let (mut released, mut after) = (Vec::new(), 0);
         loop {
-            let claim = Uuid::new_v4().simple().to_string();
-            let rows = self.claim(&claim, clerk_id).await?;
-            if rows.is_empty() {
-                break;
-            }
+            let rows = self.held(after, clerk_id).await?;
+            let Some(last) = rows.last().map(|row| row.seq) else { break };
             let events: Vec<Event> =
                 rows.into_iter().map(|row| Event { actor: self.name, ..decode(row, None) }).collect();
             let all: Vec<&Event> = events.iter().collect();
-            match commit(self.db, &claim, &all, &policy, self.clock).await {
-                Ok(_) => {}
-                Err(CommitError::Database(error)) => return Err(error.into()),
-                Err(CommitError::LeaseLost) => continue,
-            }
-            released.extend(events.iter().filter_map(|event| event.change.person()).map(str::to_owned));
+            let done = match commit(self.db, State::Held, &all, &policy, self.clock).await {
+                Ok(done) => done,
+                Err(CommitError::Transient(error) | CommitError::Data(error)) => return Err(error.into()),
+                Err(CommitError::Panic | CommitError::Changed) => continue,
+            };
+            // Others were released or cancelled meanwhile.
+            let ended: HashSet<i64> = done.outcomes.iter().map(|(seq, _)| *seq).collect();
+            let ended = events.iter().filter(|event| ended.contains(&event.seq));
+            released.extend(ended.filter_map(|event| event.change.person()).map(str::to_owned));
+            after = last;
         }
         released.sort();
         released.dedup();
@@ -112,28 +112,18 @@ impl Operator<'_> {
         Ok(released)
     }
 
-    /// Takes held deletions like a replica takes due events: a crash gives them back, to be held again.
-    async fn claim(&self, claim: &str, clerk_id: Option<&str>) -> Result<Vec<Stored>, DbErr> {
-        let until = self.clock.now() + chrono::Duration::from_std(LEASE).unwrap_or(chrono::Duration::minutes(1));
-        let mut update = Stmt::new(&self.db.write, "update clerk_sync.inbox set state = 'running', claim = ")
-            .val(claim)
-            .sql(", available_at = ")
-            .val(until)
-            .sql(
-                " where seq in (select seq from clerk_sync.inbox where state = 'held' and event_type = 'user.deleted'",
-            );
+    /// Reads held deletions after `after`, oldest first.
+    async fn held(&self, after: i64, clerk_id: Option<&str>) -> Result<Vec<Stored>, DbErr> {
+        let mut find = Stmt::new(
+            &self.db.write,
+            "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at
+                from clerk_sync.inbox where state = 'held' and event_type = 'user.deleted' and seq > ",
+        )
+        .val(after);
         if let Some(clerk_id) = clerk_id {
-            update = update.sql(" and subject = ").val(clerk_id);
+            find = find.sql(" and subject = ").val(clerk_id);
         }
-        update
-            .sql(" order by seq limit ")
-            .val(CHUNK)
-            .dialect(" for update skip locked", "")
-            .sql(
-                ") returning seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at",
-            )
-            .all_as(&self.db.write)
-            .await
+        find.sql(" order by seq limit ").val(CHUNK).all_as(&self.db.write).await
     }
 }
 

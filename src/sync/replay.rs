@@ -37,7 +37,7 @@ pub struct Page {
     pub last: i64,
 }
 
-/// Selected events after `after`, `limit` at most. Running ones are left to whoever runs them.
+/// Selected events after `after`, `limit` at most.
 ///
 /// # Errors
 /// What the database says.
@@ -45,7 +45,7 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
     let mut find = Stmt::new(
         &db.read,
         "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at from clerk_sync.inbox
-            where state <> 'running' and seq > ",
+            where seq > ",
     )
     .val(after);
     let texts = [
@@ -72,8 +72,8 @@ impl Page {
     }
 }
 
-/// Sets a page's rows back to `pending`, for the loop to plan again; answers which. Neither those that are running nor
-/// those whose bodies are emptied, even if they were so only since the page was read.
+/// Sets a page's rows back to `pending`, for the loop to plan again; returns which. Leaves out those whose bodies are
+/// emptied, even if they were so only since the page was read.
 ///
 /// # Errors
 /// What the database says.
@@ -92,7 +92,7 @@ pub async fn requeue(db: &Db, page: &Page, now: Time) -> Result<Vec<i64>, DbErr>
     .val(now)
     .sql(" from ")
     .rows(rows)
-    .sql(" where inbox.state <> 'running' and inbox.seq = r.seq and (inbox.body is not null or r.bodiless) returning inbox.seq")
+    .sql(" where inbox.seq = r.seq and (inbox.body is not null or r.bodiless) returning inbox.seq")
     .all(&db.write)
     .await?;
     requeued.iter().map(|row| row.try_get("", "seq")).collect()

@@ -1,41 +1,43 @@
-//! The loop of one replica: claim the next batch while the last one commits; rest when nothing is due.
+//! The applier of one process: reads batches while it leads, and commits one while the next is read and decoded.
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
-use tokio::{runtime::RuntimeFlavor, sync::mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    runtime::RuntimeFlavor,
+    sync::{mpsc, watch},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use crate::{
     clerk::decode::decode,
     clock::{Clock, Time},
     config,
-    db::Db,
+    db::{Db, Quiet},
     domain::{Event, Policy},
     inbox::{
         admission::AdmissionLog,
-        claim::{Claimed, claim},
-        retry::put_back,
+        due::{self, Bounds, Due},
+        retry::{Attempt, Deferred, defer},
     },
     telemetry::metrics,
     wake::Signals,
 };
 
 use super::{
-    batch::{Context, Tried, bury, process},
+    batch::{Context, DEFERRED, Offender, Tried, bury, process},
+    commit::Committed,
     confirm::Confirm,
+    leader::Leadership,
+    progress,
+    reader::Reader,
     refresh::Refresher,
     write::inbox::wake_more,
 };
-
-/// An event that was rescued more than this many times `sync.max_attempts` is not tried again.
-const LAST_CHANCES: i64 = 4;
-
-/// After how many batches those who are still to be woken get a turn, however busy it is.
-const BATCHES_A_WAKE: u32 = 16;
 
 /// What the loop needs.
 #[derive(Debug, Clone)]
@@ -54,87 +56,84 @@ pub struct Worker {
     pub admissions: AdmissionLog,
 }
 
-/// A batch under way: the name of its claim and its events.
-struct Batch {
-    claim: String,
+/// A batch that is ready to be planned.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
     events: Vec<Tried>,
     received: Vec<Time>,
+    /// Rows whose decoding panicked.
+    unreadable: Vec<Offender>,
 }
 
 impl Worker {
-    /// Works until shutdown. Claiming and decoding of the next batch run while the present one commits.
+    /// Applies events until shutdown, while this process leads. Reading and decoding of the next batch run while the
+    /// present one commits.
+    ///
+    /// # Panics
+    /// If the reading task panics, so that whoever supervises this one hears of it.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        let claimer = self.clone();
-        let stop = shutdown.clone();
-        let claiming = tokio::spawn(async move { claimer.claim_batches(sender, stop).await });
-        while let Some(batch) = batches.recv().await {
+        let leadership = Leadership::new(self.db.clone(), Uuid::new_v4().simple().to_string());
+        let (sender, mut batches) = mpsc::channel::<(u64, Batch)>(1);
+        let (ended, finished) = watch::channel(0);
+        let lease = leadership.clone();
+        let _renewing = AbortOnDropHandle::new(tokio::spawn(async move { lease.keep().await }));
+        let reader = Reader::new(self.clone(), leadership.clone(), finished, shutdown.clone());
+        let reading = AbortOnDropHandle::new(tokio::spawn(reader.run(sender)));
+        while let Some((number, batch)) = batches.recv().await {
             let (started, rows) = (std::time::Instant::now(), batch.events.len());
             self.signals.crowd.applied(rows);
             apart(self.finish(batch, &shutdown)).await;
+            let _ = ended.send(number);
             self.signals.crowd.applied(rows);
             self.signals.crowd.give_way(started.elapsed()).await;
         }
-        let _ = claiming.await;
+        if let Err(error) = reading.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        if let Err(error) = progress::clear(&self.db, leadership.owner()).await {
+            tracing::debug!(error = %Quiet(&error), "the rows of progress could not be removed");
+        }
+        leadership.release(&self.signals).await;
     }
 
-    /// Runs what is due now, and what that wakes, until nothing is. Answers how many events ended.
+    /// Applies what is due now, and what that wakes, until nothing is; returns how many events ended. Needs no lease: what
+    /// another process applies meanwhile is left out.
     ///
     /// # Errors
-    /// What the database says while claiming.
+    /// What the database says while reading.
     pub async fn drain(&self) -> Result<usize, sea_orm::DbErr> {
         let never = CancellationToken::new();
         let mut ended = 0;
-        while let Some(batch) = self.next_batch().await? {
-            ended += self.finish(batch, &never).await;
+        loop {
+            let rows = due::read(&self.db, None, self.bounds(), self.clock.now()).await?;
+            if !rows.is_empty() {
+                ended += self.finish(self.prepare(rows).await?, &never).await;
+            } else if wake_more(&self.db, self.clock.now()).await? == 0 {
+                return Ok(ended);
+            }
         }
-        Ok(ended)
     }
 
-    async fn claim_batches(&self, sender: mpsc::Sender<Batch>, shutdown: CancellationToken) {
-        let mut waiter = self.signals.inbox.waiter();
-        let mut batches = 0_u32;
-        while !shutdown.is_cancelled() {
-            // The permit first: nothing is claimed that nobody can take.
-            let Ok(permit) = sender.reserve().await else { return };
-            // Also where events never cease, those who still wait for a parent that has come are not forgotten.
-            batches = batches.wrapping_add(1);
-            if batches.is_multiple_of(BATCHES_A_WAKE)
-                && let Err(error) = wake_more(&self.db, self.clock.now()).await
-            {
-                tracing::warn!(error = %crate::db::Quiet(&error), "waiting events could not be woken; later batches will");
-            }
-            match apart(self.next_batch()).await {
-                Ok(Some(batch)) => permit.send(batch),
-                Ok(None) => tokio::select! {
-                    () = waiter.wait(jittered(self.config.poll)) => {}
-                    () = shutdown.cancelled() => return,
-                },
-                Err(error) => {
-                    tracing::warn!(error = %crate::db::Quiet(&error), "claiming failed");
-                    tokio::select! {
-                        () = tokio::time::sleep(jittered(self.config.poll)) => {}
-                        () = shutdown.cancelled() => return,
-                    }
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { rows: self.config.batch, bytes: self.config.batch_bytes }
+    }
+
+    /// Decodes rows, and asks Clerk about those that need it. Leaves out those that are to be looked at later.
+    pub(super) async fn prepare(&self, rows: Vec<Due>) -> Result<Batch, sea_orm::DbErr> {
+        let mut batch = Batch::default();
+        let clashes: HashSet<i64> = rows.iter().filter(|row| row.awaits.is_some()).map(|row| row.stored.seq).collect();
+        for Due { stored, attempts, received_at, .. } in rows {
+            let offender = Offender::stored(&stored);
+            match catch_unwind(AssertUnwindSafe(|| decode(stored, self.instance.as_deref()))) {
+                Ok(event) => {
+                    batch.events.push((event, attempts));
+                    batch.received.push(received_at);
                 }
+                Err(_) => batch.unreadable.push(offender),
             }
         }
-    }
-
-    async fn next_batch(&self) -> Result<Option<Batch>, sea_orm::DbErr> {
-        let name = Uuid::new_v4().simple().to_string();
-        let claimed = claim(&self.db, &name, self.config.batch, self.clock.now(), self.config.lease).await?;
-        if claimed.is_empty() {
-            if wake_more(&self.db, self.clock.now()).await? > 0 {
-                return Box::pin(self.next_batch()).await;
-            }
-            return Ok(None);
-        }
-        let received = claimed.iter().map(|row| row.received_at).collect();
-        let clashes: HashSet<i64> =
-            claimed.iter().filter(|row| row.awaits.is_some()).map(|row| row.stored.seq).collect();
-        let decode = |row: Claimed| (decode(row.stored, self.instance.as_deref()), row.attempts);
-        let mut batch = Batch { claim: name, events: claimed.into_iter().map(decode).collect(), received };
         if let Some(confirm) = &self.confirm {
             self.confirmed(confirm, &mut batch).await?;
         }
@@ -144,7 +143,7 @@ impl Worker {
             refresh.refresh(marked.collect()).await?;
             metrics::stage("refresh", started.elapsed());
         }
-        Ok(Some(batch))
+        Ok(batch)
     }
 
     /// Leaves out whom Clerk does not know yet: they are due again later.
@@ -157,40 +156,71 @@ impl Worker {
         if later.is_empty() {
             return Ok(());
         }
-        put_back(&self.db.write, &batch.claim, &later, false).await?;
+        defer(&self.db.write, &later, Attempt::NotCounted).await?;
         let later: HashSet<i64> = later.into_iter().map(|(seq, ..)| seq).collect();
         let both = std::mem::take(&mut batch.events).into_iter().zip(std::mem::take(&mut batch.received));
         (batch.events, batch.received) = both.filter(|((event, _), _)| !later.contains(&event.seq)).unzip();
         Ok(())
     }
 
-    async fn finish(&self, batch: Batch, shutdown: &CancellationToken) -> usize {
+    fn context<'a>(&'a self, shutdown: &'a CancellationToken) -> Context<'a> {
         let Self { db, policy, clock, config, .. } = self;
-        let context = Context { db, policy, clock, config, shutdown };
+        Context { db, policy, clock, config, shutdown }
+    }
+
+    /// Plans and commits a batch; returns how many events ended.
+    pub(super) async fn finish(&self, batch: Batch, shutdown: &CancellationToken) -> usize {
+        let context = self.context(shutdown);
         let received = batch.events.iter().zip(&batch.received);
         let known: HashMap<i64, (String, Time)> =
             received.map(|((event, _), at)| (event.seq, (event.event_type.clone(), *at))).collect();
-        let limit = i64::from(config.max_attempts);
-        let (due, spent): (Vec<Tried>, Vec<Tried>) =
-            batch.events.into_iter().partition(|(_, attempts)| *attempts < limit);
+        let (fresh, suspects): (Vec<Tried>, Vec<Tried>) =
+            batch.events.into_iter().partition(|(_, attempts)| *attempts == 0);
         let started = std::time::Instant::now();
-        let mut done = process(&context, &batch.claim, due).await;
-        // Rescued often: one of them may be what kills the process. Each is tried alone, in no order, so that whatever
-        // happens the others get through; only one that kills it again and again is put aside.
-        let mut spent = spent;
-        fastrand::shuffle(&mut spent);
-        for (event, attempts) in spent {
-            if attempts >= limit.saturating_mul(LAST_CHANCES) {
-                done.told |=
-                    bury(&context, &batch.claim, &event, "attempts: failed too often", &mut done.outcomes).await;
-                continue;
-            }
-            let alone = process(&context, &batch.claim, vec![(event, attempts)]).await;
-            done.told |= alone.told;
-            done.woken += alone.woken;
-            done.outcomes.extend(alone.outcomes);
+        let mut done = Committed::default();
+        if !fresh.is_empty() {
+            done.add(process(&context, fresh).await);
+        }
+        done.add(self.retry_suspects(&context, suspects).await);
+        for offender in &batch.unreadable {
+            done.add(bury(&context, offender, "data: reading this event panics", "panic").await);
         }
         metrics::stage("commit", started.elapsed());
+        self.report(&done, &known);
+        done.outcomes.len()
+    }
+
+    /// Tries events that failed before, each alone and after the others. Once one of them is deferred the rest is put off
+    /// untried, so that one batch loses time to one of them at most.
+    async fn retry_suspects(&self, context: &Context<'_>, suspects: Vec<Tried>) -> Committed {
+        let (mut done, mut rest) = (Committed::default(), suspects.into_iter());
+        for suspect in rest.by_ref() {
+            let tried = process(context, vec![suspect]).await;
+            let is_deferred = tried.deferred > 0;
+            done.add(tried);
+            if is_deferred {
+                break;
+            }
+        }
+        let at = context.clock.now() + chrono::Duration::seconds(1);
+        let rest: Vec<Deferred> = rest.map(|(event, _)| (event.seq, at, DEFERRED)).collect();
+        if !rest.is_empty()
+            && let Err(error) = defer(&context.db.write, &rest, Attempt::NotCounted).await
+        {
+            tracing::warn!(error = %Quiet(&error), "events could not be put off");
+        }
+        done
+    }
+
+    /// Ends a row as `dead` because the process died again and again while it was applied.
+    pub(super) async fn bury_fatal(&self, row: &Due, shutdown: &CancellationToken) {
+        let reason = "attempts: the process ended again and again while this event was applied";
+        let done = bury(&self.context(shutdown), &Offender::stored(&row.stored), reason, "crash").await;
+        self.report(&done, &HashMap::from([(row.stored.seq, (row.stored.event_type.clone(), row.received_at))]));
+    }
+
+    /// Wakes what follows, and counts.
+    fn report(&self, done: &Committed, known: &HashMap<i64, (String, Time)>) {
         if done.told {
             self.signals.outbox.wake();
         }
@@ -198,19 +228,18 @@ impl Worker {
             self.signals.inbox.wake();
         }
         self.admissions.note(done.outcomes.iter().map(|(_, outcome)| outcome));
-        let now = clock.now();
+        let now = self.clock.now();
         for (seq, outcome) in &done.outcomes {
             if let Some((event_type, received)) = known.get(seq) {
                 metrics::event_ended(event_type, outcome.outcome, (now - *received).to_std().unwrap_or_default());
             }
         }
-        done.outcomes.len()
     }
 }
 
 /// Runs work that computes for long on a thread of its own, so that receiving and delivering never wait for it. (A runtime
 /// of one thread, as tests have, has no other to give.)
-async fn apart<T>(work: impl Future<Output = T>) -> T {
+pub(super) async fn apart<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Handle::current();
     match runtime.runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| runtime.block_on(work)),
@@ -219,6 +248,6 @@ async fn apart<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// So that replicas which started together do not poll together.
-fn jittered(period: Duration) -> Duration {
+pub(super) fn jittered(period: Duration) -> Duration {
     period.mul_f64(0.75 + 0.5 * fastrand::f64())
 }

@@ -17,9 +17,8 @@ use super::metrics::{QUEUE_OLDEST, QUEUE_ROWS, SINK_LAG, SINKS};
 pub const CAP: i64 = 100_000;
 
 /// The states in which an inbox row is somebody's business, each with the partial index that knows it.
-const STATES: [(&str, &str); 7] = [
+const STATES: [(&str, &str); 6] = [
     ("pending", ""),
-    ("running", ""),
     ("rejected", PARKED),
     ("conflict", PARKED),
     ("waiting", PARKED),

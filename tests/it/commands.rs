@@ -205,7 +205,7 @@ async fn serve_refuses_to_start_and_names_the_key() {
         (vec![good, ("CLERK_SYNC__ALERTS__MAIL_TO", "t0psecret")], "alerts.mail_to"),
         (vec![good, ("CLERK_SYNC__ALERTS__MAIL_TO", "a@example.com"), ("SMTP_URL", "http://t0psecret")], "smtp.url"),
         (vec![good, ("CLERK_SYNC__SYNC__BATHC", "5")], "bathc"),
-        (vec![good, ("CLERK_SYNC__SYNC__LEASE", "soon")], "sync.lease"),
+        (vec![good, ("CLERK_SYNC__SYNC__POLL", "soon")], "sync.poll"),
         (vec![good, ("CLERK_SYNC__RETENTION__RECEIPTS", "6d")], "retention.receipts"),
     ] {
         let output = run_on(&url, &["serve"], &environment);

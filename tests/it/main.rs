@@ -3,6 +3,7 @@
 
 mod alerts;
 mod api;
+mod applier;
 mod bad_input;
 mod bounds;
 mod browser;

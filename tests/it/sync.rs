@@ -1,10 +1,12 @@
-//! The loop around the plan: batches, leases, failures, replicas.
+//! The loop around the plan: batches, failures, replicas.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use clerk_sync::{
+    clerk::decode::decode,
     db::Stmt,
-    inbox::{claim::claim, rescue::rescue},
+    domain::{Event, State},
+    inbox::due::{self, Bounds},
     outbox::feed,
     sync::commit::{CommitError, commit},
 };
@@ -57,70 +59,59 @@ async fn one_event_that_cannot_be_written_ends_dead_and_takes_nobody_with_it() {
     }
 }
 
-/// The transaction leaves out rows whose lease went to somebody else, and a rescued row is applied once.
+/// A row that ended after it was read is left out of the commit.
 #[tokio::test]
-async fn a_lost_lease_is_left_out_of_the_commit() {
+async fn what_another_applier_has_applied_is_left_out_of_the_commit() {
     for world in worlds(&[]).await {
         let app = &world.app;
         world.deliver("msg_1", &user("ada", 1)).await;
         world.deliver("msg_2", &user("ben", 1)).await;
-        let now = app.clock.now();
-        let slow = claim(&app.db, "slow", 10, now, Duration::from_secs(1)).await.unwrap();
-        assert_eq!(slow.len(), 2);
-        assert!(
-            claim(&app.db, "other", 10, now, Duration::from_secs(1)).await.unwrap().is_empty(),
-            "a claim is exclusive"
-        );
-        let later = now + chrono::Duration::seconds(2);
-        assert_eq!(rescue(&app.db, later).await.unwrap(), 2);
-        let fast = claim(&app.db, "fast", 1, later, Duration::from_secs(60)).await.unwrap();
-        assert_eq!(fast.len(), 1);
-        let decode = |rows: Vec<clerk_sync::inbox::claim::Claimed>| {
-            rows.into_iter().map(|row| clerk_sync::clerk::decode::decode(row.stored, None)).collect::<Vec<_>>()
-        };
-        let none =
-            commit(&app.db, "slow", &decode(slow).iter().collect::<Vec<_>>(), &app.policy, &app.clock).await.unwrap();
-        assert!(none.outcomes.is_empty(), "{}: what is no longer ours is not applied", world.name);
-        let done =
-            commit(&app.db, "fast", &decode(fast).iter().collect::<Vec<_>>(), &app.policy, &app.clock).await.unwrap();
+        let (slow, fast) = (read(&world, 10).await, read(&world, 1).await);
+        assert_eq!((slow.len(), fast.len()), (2, 1), "{}: reading claims nothing", world.name);
+        let all = |events: &'static [Event]| events.iter().collect::<Vec<_>>();
+        let (slow, fast) = (all(slow.leak()), all(fast.leak()));
+        let done = commit(&app.db, State::Pending, &fast, &app.policy, &app.clock).await.unwrap();
         assert_eq!(done.outcomes.len(), 1);
-        assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 1);
-        assert_eq!(
-            number(&world, "select max(attempts) as n from clerk_sync.inbox").await,
-            1,
-            "a crash counts as a failure"
-        );
+        let rest = commit(&app.db, State::Pending, &slow, &app.policy, &app.clock).await.unwrap();
+        assert_eq!(rest.outcomes.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [2], "{}", world.name);
+        let none = commit(&app.db, State::Pending, &slow, &app.policy, &app.clock).await.unwrap();
+        assert!(none.outcomes.is_empty(), "{}", world.name);
+        assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 2);
+        assert_eq!(number(&world, "select max(attempts) as n from clerk_sync.inbox").await, 0);
     }
 }
 
-/// A batch's rows are not locked while it is planned: a rescuer may take one from under it. Nothing is committed then.
+async fn read(world: &World, rows: u32) -> Vec<Event> {
+    let bounds = Bounds { rows, bytes: usize::MAX };
+    let rows = due::read(&world.app.db, None, bounds, world.app.clock.now()).await.unwrap();
+    rows.into_iter().map(|row| decode(row.stored, None)).collect()
+}
+
+/// A batch's rows are not locked while it is planned: one may change from under it. Nothing is committed then.
 #[tokio::test]
-async fn a_lease_lost_during_the_commit_undoes_it() {
+async fn a_row_that_changes_during_the_commit_undoes_it() {
     let Some(world) = postgres(&[]).await else { return };
     let app = &world.app;
     world.deliver("msg_ada", &user("ada", 1)).await;
     world.deliver("msg_ben", &user("ben", 1)).await;
-    let now = app.clock.now();
-    let claimed = claim(&app.db, "slow", 10, now, Duration::from_secs(1)).await.unwrap();
-    let decode = |row: clerk_sync::inbox::claim::Claimed| clerk_sync::clerk::decode::decode(row.stored, None);
-    let events: Vec<_> = claimed.into_iter().map(decode).collect();
+    let events = read(&world, 10).await;
     // The commit comes as far as the audit trail, which stands behind the check and before the end.
     let held = app.db.begin().await.unwrap();
     held.execute_unprepared("lock table clerk_sync.audit_log in access exclusive mode").await.unwrap();
     let committing = app.clone();
     let slow = tokio::spawn(async move {
         let events: Vec<_> = events.iter().collect();
-        commit(&committing.db, "slow", &events, &committing.policy, &committing.clock).await
+        commit(&committing.db, State::Pending, &events, &committing.policy, &committing.clock).await
     });
     let waits = "select count(*) as n from pg_locks where relation = 'clerk_sync.audit_log'::regclass and not granted";
     while number(&world, waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(rescue(&app.db, now + chrono::Duration::seconds(2)).await.unwrap(), 2);
+    app.db.lazy.execute_unprepared("update clerk_sync.inbox set state = 'discarded' where svix_id = 'msg_ben'").await.unwrap();
     held.rollback().await.unwrap();
-    assert!(matches!(slow.await.unwrap(), Err(CommitError::LeaseLost)));
+    assert!(matches!(slow.await.unwrap(), Err(CommitError::Changed)));
     assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 0);
-    assert_eq!(number(&world, "select count(*) as n from clerk_sync.inbox where state = 'pending'").await, 2);
+    assert_eq!(world.drain().await, 1, "the other one applies");
 }
 
 /// Also where no rule of ours removes them: no row is left of somebody whose own row went.
@@ -148,39 +139,6 @@ async fn whoever_removes_a_person_removes_what_hangs_on_them() {
         }
         assert_eq!(number(&world, "select count(*) as n from clerk_sync.federated_identities f where not exists (select 1 from clerk_sync.users u where u.id = f.user_id)").await, 0);
     }
-}
-
-/// An event that failed too often is put aside only by whoever still has its lease. Only on Postgres can somebody else
-/// get a word in while one holds the commit lock.
-#[tokio::test]
-async fn a_lost_lease_is_nobodys_to_put_aside() {
-    let Some(world) = postgres(&[("sync.max_attempts", "1".into())]).await else { return };
-    let app = &world.app;
-    world.deliver("msg_ada", &user("ada", 1)).await;
-    world.deliver("msg_ben", &user("ben", 1)).await;
-    app.db
-        .lazy
-        .execute_unprepared("update clerk_sync.inbox set attempts = 1000 where svix_id = 'msg_ben'")
-        .await
-        .unwrap();
-    let held = app.db.begin_commit().await.unwrap();
-    let worker = app.worker();
-    let draining = tokio::spawn(async move { worker.drain().await.unwrap() });
-    while number(&world, "select count(*) as n from clerk_sync.inbox where state = 'running'").await < 2 {
-        tokio::task::yield_now().await;
-    }
-    // Its lease ran out while the rest of the batch was held up.
-    app.db
-        .lazy
-        .execute_unprepared("update clerk_sync.inbox set claim = 'other' where svix_id = 'msg_ben'")
-        .await
-        .unwrap();
-    held.rollback().await.unwrap();
-    draining.await.unwrap();
-    assert_eq!(world.inbox("msg_ada").await.state, "done");
-    let ben = world.inbox("msg_ben").await;
-    assert_eq!((ben.state.as_str(), ben.claim.as_deref()), ("running", Some("other")));
-    assert_eq!(number(&world, "select count(*) as n from clerk_sync.outbox where event = 'event.dead'").await, 0);
 }
 
 /// A later word about a deletion that carries an earlier time does not put off when the person is to be erased.
@@ -245,9 +203,9 @@ async fn deletion_empties_everything() {
     }
 }
 
-/// Two replicas on one database share the work; a reader of the feed on each sees every number once, in order (P5).
+/// Of two replicas on one database one applies; a reader of the feed on each sees every number once, in order (P5).
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
+async fn p5_with_two_replicas_the_feed_stays_in_order() {
     for world in worlds(&[("sync.batch", "7".into()), ("sync.poll", "20ms".into())]).await {
         if world.name != "postgres" {
             continue;
@@ -277,9 +235,7 @@ async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
                 world.deliver(&format!("msg_{round}_{person}"), &user(&format!("p{person}x{round}"), round)).await;
             }
         }
-        while number(&world, "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')").await
-            > 0
-        {
+        while number(&world, "select count(*) as n from clerk_sync.inbox where state = 'pending'").await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         stop.cancel();
@@ -289,11 +245,11 @@ async fn p5_two_replicas_share_the_work_and_the_feed_stays_in_order() {
         for reader in readers {
             assert_eq!(reader.await.unwrap(), (1..=600).collect::<Vec<i64>>());
         }
-        let claims = Stmt::new(&world.app.db.read, "select distinct finished_at from clerk_sync.inbox")
+        let batches = Stmt::new(&world.app.db.read, "select distinct finished_at from clerk_sync.inbox")
             .all(&world.app.db.read)
             .await
             .unwrap();
-        assert!(claims.len() > 10, "many batches");
+        assert!(batches.len() > 10, "many batches");
         // Writers waited for one another; nobody had to find out by running into somebody else's numbers.
         assert_eq!(number(&world, "select max(attempts) as n from clerk_sync.inbox").await, 0, "no event failed");
     }
@@ -315,32 +271,5 @@ async fn a_large_batch_lands_whole() {
             .filter_map(|row| row.email)
             .collect();
         assert_eq!(emails.len(), 600, "{}", world.name);
-    }
-}
-
-/// Crashes count for every event of a claim, whichever was the cause: the others must not die of it.
-#[tokio::test]
-async fn an_event_that_was_rescued_often_is_tried_alone_before_it_is_put_aside() {
-    for world in worlds(&[]).await {
-        for name in ["ada", "ben", "cleo", "dora"] {
-            world.deliver(&format!("msg_{name}"), &user(name, 1)).await;
-        }
-        let db = &world.app.db.write;
-        for sql in [
-            "update clerk_sync.inbox set attempts = 8 where svix_id = 'msg_ada'",
-            "update clerk_sync.inbox set attempts = 31 where svix_id = 'msg_ben'",
-            "update clerk_sync.inbox set attempts = 32 where svix_id = 'msg_cleo'",
-        ] {
-            db.execute_unprepared(sql).await.unwrap();
-        }
-        world.drain().await;
-        let ends: Vec<String> = {
-            let mut ends = Vec::new();
-            for name in ["ada", "ben", "cleo", "dora"] {
-                ends.push(world.inbox(&format!("msg_{name}")).await.state);
-            }
-            ends
-        };
-        assert_eq!(ends, ["done", "done", "dead", "done"], "{}", world.name);
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn settled(db: &Db, svix_id: &str) -> anyhow::Result<entity::in
     for _ in 0..2_000 {
         let row = entity::inbox::Entity::find().filter(entity::inbox::Column::SvixId.eq(svix_id)).one(&db.read).await?;
         let row = row.with_context(|| format!("{svix_id} was acknowledged and is not in the inbox"))?;
-        if row.state != "pending" && row.state != "running" {
+        if row.state != "pending" {
             return Ok(row);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -23,20 +23,15 @@ const OUTCOME: [Col; 6] = [
     Col("awaits_too", Type::Text),
 ];
 
-/// Of these rows, those that are still claimed by `claim` (whatever ends `running` ends the claim). They are not locked, which
-/// would write every one of them once more: should the rescuer take one meanwhile, [`finish`] finds one less, and nothing
-/// is committed.
-pub(in crate::sync) async fn still_mine(
-    tx: &impl ConnectionTrait,
-    claim: &str,
-    seqs: &[i64],
-) -> Result<Vec<i64>, DbErr> {
+/// Of these rows, those that are still in the state in which they were read. They are not locked, which would write every
+/// one of them once more: should one change meanwhile, [`finish`] finds one less, and nothing is committed.
+pub(in crate::sync) async fn still_in(tx: &impl ConnectionTrait, from: State, seqs: &[i64]) -> Result<Vec<i64>, DbErr> {
     let mut rows = Rows::new(&[Col("seq", Type::Int)]);
     seqs.iter().for_each(|seq| rows.push(vec![Cell::Int(*seq)]));
     let found = Stmt::new(tx, "select inbox.seq from clerk_sync.inbox join ")
         .rows(rows)
-        .sql(" on r.seq = inbox.seq where inbox.claim = ")
-        .val(claim)
+        .sql(" on r.seq = inbox.seq where inbox.state = ")
+        .val(from.as_str())
         .all(tx)
         .await?;
     found.iter().map(|row| row.try_get("", "seq")).collect()
@@ -49,17 +44,17 @@ pub(in crate::sync) async fn in_flight(
 ) -> Result<HashSet<String>, DbErr> {
     let found = Stmt::new(tx, "select distinct i.subject from ")
         .rows(Rows::keys(subjects))
-        .sql(" join clerk_sync.inbox i on i.subject = r.k and i.state in ('pending', 'running')")
+        .sql(" join clerk_sync.inbox i on i.subject = r.k and i.state = 'pending'")
         .all(tx)
         .await?;
     found.iter().map(|row| row.try_get("", "subject")).collect()
 }
 
-/// Writes each event's end; returns the number of rows found. Waiting ones are looked at again at `deadline`; clashes that
+/// Writes the end of each event that is still in the state `from`; returns the number of rows found. Waiting ones are looked at again at `deadline`; clashes that
 /// are being refreshed have not ended and are due at once.
 pub(in crate::sync) async fn finish(
     tx: &impl ConnectionTrait,
-    claim: &str,
+    from: State,
     outcomes: &[(i64, Outcome)],
     now: Time,
     deadline: Time,
@@ -77,7 +72,7 @@ pub(in crate::sync) async fn finish(
         ]);
     }
     Stmt::new(tx, "update clerk_sync.inbox set state = r.state, outcome = r.outcome, reason = r.reason, awaits = r.awaits, awaits_too = r.awaits_too,
-            claim = null, available_at = case when r.state = 'waiting' then ")
+            available_at = case when r.state = 'waiting' then ")
         .val(deadline)
         .sql(" when r.state = 'pending' then ")
         .val(now)
@@ -87,8 +82,8 @@ pub(in crate::sync) async fn finish(
         .val(duration_us)
         .sql(" from ")
         .rows(rows)
-        .sql(" where inbox.seq = r.seq and inbox.claim = ")
-        .val(claim)
+        .sql(" where inbox.seq = r.seq and inbox.state = ")
+        .val(from.as_str())
         .exec(tx)
         .await
 }

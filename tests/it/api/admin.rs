@@ -38,7 +38,6 @@ async fn events_are_listed_and_filtered() {
                 "available_at",
                 "awaits",
                 "awaits_too",
-                "claim",
                 "duration_us",
                 "event_type",
                 "finished_at",
@@ -65,7 +64,6 @@ async fn events_are_listed_and_filtered() {
             ("state=done", vec!["msg_ada"]),
             ("state=skipped", vec!["msg_odd"]),
             ("state=pending", vec![]),
-            ("state=running", vec![]),
             ("state=dead", vec![]),
             ("type=user.updated", vec!["msg_eve", "msg_bob", "msg_ada"]),
             ("type=user.updated&state=done", vec!["msg_ada"]),
@@ -125,13 +123,8 @@ async fn an_event_is_planned_again() {
         server.post("/v1/admin/events/msg_eve/retry", ADMIN).await;
         server.settle().await;
         assert_eq!(row("msg_eve").await["state"], "rejected");
-        // Not while it is being worked on, and not without what it needs.
-        server.sql("update clerk_sync.inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
-        server.post("/v1/admin/events/msg_eve/retry", ADMIN).await.is_problem(409, "conflict_condition", "running");
-        assert_eq!(row("msg_eve").await["claim"], "x");
-        server
-            .sql("update clerk_sync.inbox set state = 'rejected', claim = null, body = null where svix_id = 'msg_eve'")
-            .await;
+        // Not without what it needs.
+        server.sql("update clerk_sync.inbox set body = null where svix_id = 'msg_eve'").await;
         server.post("/v1/admin/events/msg_eve/retry", ADMIN).await.is_problem(409, "conflict_condition", "no body");
         assert_eq!(row("msg_eve").await["body"], Value::Null);
         server.sync("msg_mail", &json!({"type": "email.created", "data": {"id": "ema_1", "body": "704931"}})).await;
@@ -158,8 +151,6 @@ async fn an_event_is_put_aside() {
         server.sync("msg_gone", &deletion("user_ada")).await;
         assert_eq!(server.admin("/v1/admin/events/msg_bob").await["state"], "discarded", "{}", server.name);
         server.post("/v1/admin/events/msg_ada/discard", ADMIN).await.is_problem(409, "conflict_condition", "done");
-        server.sql("update clerk_sync.inbox set state = 'running', claim = 'x' where svix_id = 'msg_eve'").await;
-        server.post("/v1/admin/events/msg_eve/discard", ADMIN).await.is_problem(409, "conflict_condition", "running");
         server.post("/v1/admin/events/msg_none/discard", ADMIN).await.is_problem(404, "not_found", "none");
         // Who did what is kept.
         use sea_orm::EntityTrait;
@@ -235,12 +226,12 @@ async fn stats_say_how_the_service_stands() {
         let stats = server.admin("/v1/admin/stats").await;
         assert_eq!(stats["epoch"], json!(server.app.meta.epoch));
         let states = &stats["events"]["by_state"];
-        assert_eq!(states.as_object().unwrap().len(), 10, "every state");
+        assert_eq!(states.as_object().unwrap().len(), 9, "every state");
         assert_eq!((&states["done"], &states["conflict"], &states["dead"]), (&json!(1), &json!(1), &json!(0)));
         assert_eq!(stats["events"]["by_type"], json!({"plan.changed": 1, "user.updated": 3}));
         assert_eq!(stats["events"]["newest"], 4);
         let inbox =
-            json!({"pending": 0, "running": 0, "rejected": 1, "conflict": 1, "waiting": 0, "held": 0, "dead": 0});
+            json!({"pending": 0, "rejected": 1, "conflict": 1, "waiting": 0, "held": 0, "dead": 0});
         assert_eq!(stats["queues"], json!({"inbox": inbox, "dead_letters": {"open": 0}}), "{}", server.name);
         assert_eq!(stats["oldest_pending_seconds"], 0.0);
         let head = stats["outbox"]["head"].as_i64().unwrap();
@@ -293,8 +284,8 @@ async fn a_filter_without_an_index_looks_through_a_window_at_a_time() {
         server.sql("update clerk_sync.inbox set state = 'dead' where svix_id = 'msg_0'").await;
         let dead = Filter { state: Some(State::Dead), ..Filter::default() };
         assert_eq!(pages(&dead).await, (vec!["msg_0".to_owned()], 1));
-        server.sql("update clerk_sync.inbox set state = 'running', available_at = '2100-01-01T00:00:00+00:00' where svix_id in ('msg_0', 'msg_7', 'msg_9')").await;
-        let running = Filter { state: Some(State::Running), ..Filter::default() };
-        assert_eq!(pages(&running).await, (vec!["msg_9".into(), "msg_7".into(), "msg_0".to_owned()], 2));
+        server.sql("update clerk_sync.inbox set state = 'pending', available_at = '2100-01-01T00:00:00+00:00' where svix_id in ('msg_0', 'msg_7', 'msg_9')").await;
+        let pending = Filter { state: Some(State::Pending), ..Filter::default() };
+        assert_eq!(pages(&pending).await, (vec!["msg_9".into(), "msg_7".into(), "msg_0".to_owned()], 2));
     }
 }

@@ -109,7 +109,7 @@ impl Bed {
             self.deliver(to, body).await;
         }
         let started = Instant::now();
-        let open = "select 1 from clerk_sync.inbox where state in ('pending', 'running') limit 1";
+        let open = "select 1 from clerk_sync.inbox where state = 'pending' limit 1";
         while !Stmt::new(&to.app.db.read, open).all(&to.app.db.read).await.unwrap().is_empty() {
             assert!(started.elapsed() < Duration::from_secs(30), "{}: does not settle", self.name);
             tokio::time::sleep(Duration::from_millis(5)).await;

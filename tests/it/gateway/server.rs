@@ -114,7 +114,7 @@ impl Server {
     /// could overtake it.
     pub(super) async fn settle(&self) {
         for _ in 0..6_000 {
-            let open = "select 1 from clerk_sync.inbox where state in ('pending', 'running') limit 1";
+            let open = "select 1 from clerk_sync.inbox where state = 'pending' limit 1";
             if Stmt::new(&self.app.db.read, open).all(&self.app.db.read).await.unwrap().is_empty() {
                 return;
             }

@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use clerk_sync::{clerk::decode::decode, domain::Event, inbox::claim::claim, sync::commit::commit};
+use clerk_sync::{
+    clerk::decode::decode,
+    domain::{Event, State},
+    inbox::due::{self, Bounds},
+    sync::commit::commit,
+};
 
 use super::{execute, number, populate};
 use crate::support::{
@@ -42,10 +47,11 @@ async fn waiting(world: &World, members: usize) {
 /// One batch, as a replica runs it; answers how many parked rows it woke.
 async fn one_batch(world: &World) -> u64 {
     let app = &world.app;
-    let rows = claim(&app.db, "one", 512, app.clock.now(), Duration::from_secs(60)).await.unwrap();
+    let bounds = Bounds { rows: 512, bytes: usize::MAX };
+    let rows = due::read(&app.db, None, bounds, app.clock.now()).await.unwrap();
     let events: Vec<Event> = rows.into_iter().map(|row| decode(row.stored, None)).collect();
     let events: Vec<&Event> = events.iter().collect();
-    commit(&app.db, "one", &events, &app.policy, &app.clock).await.unwrap().woken
+    commit(&app.db, State::Pending, &events, &app.policy, &app.clock).await.unwrap().woken
 }
 
 async fn states(world: &World, state: &str) -> i64 {

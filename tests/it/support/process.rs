@@ -59,6 +59,13 @@ impl Process {
         Self::spawn(&["serve", "--roles", roles], Stdio::inherit(), port, database, &[]).await
     }
 
+    /// The most memory that it has had so far, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
     /// SIGTERM: everything is ended in order. Answers whether it said that it was.
     pub(crate) fn terminate(mut self) -> bool {
         let pid = self.child.id().to_string();

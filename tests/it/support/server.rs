@@ -132,7 +132,7 @@ impl Server {
         let started = Instant::now();
         let db = &self.app.db.read;
         loop {
-            let busy = "select count(*) as n from clerk_sync.inbox where state in ('pending', 'running')";
+            let busy = "select count(*) as n from clerk_sync.inbox where state = 'pending'";
             let rows = Stmt::new(db, busy).all(db).await.unwrap();
             if rows[0].try_get::<i64>("", "n").unwrap() == 0 {
                 return;

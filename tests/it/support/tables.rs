@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait as _, EntityTrait};
 use serde_json::{Value, json};
 
 /// Every table that events fill, in an order in which they can be emptied.
-const FILLED: [&str; 21] = [
+const FILLED: [&str; 22] = [
     "organization_memberships",
     "organizations",
     "tombstone_addresses",
@@ -33,6 +33,7 @@ const FILLED: [&str; 21] = [
     "audit_log",
     "revoked_sessions",
     "wakes",
+    "applier_progress",
 ];
 
 /// Takes every row away that events have brought.
