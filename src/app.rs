@@ -23,6 +23,7 @@ use crate::{
     domain::Policy,
     gateway::{self, Gateway},
     inbox::{admission::AdmissionLog, receive, rescan::rescan},
+    instance::Instance,
     meta::Meta,
     outbox::tail::Tail,
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
@@ -69,6 +70,8 @@ pub struct App {
     pub sinks: Sinks,
     /// Clerk's API, where a secret key is configured.
     pub api: Option<Api>,
+    /// Whose users the database holds.
+    pub instance: Instance,
     pub admissions: AdmissionLog,
 }
 
@@ -107,6 +110,7 @@ impl App {
             bail!("clerk.confirm = required: Clerk's API is asked with clerk.secret_key (set CLERK_SECRET_KEY)");
         }
         let meta = Meta::load(&db).await?;
+        let instance = Instance::new(db.clone(), api.clone(), &config.clerk.instance_id);
         let policy = policy::of(&config, meta.hash_key.clone());
         let signals = Signals::new(uuid::Uuid::new_v4());
         let cache = Cache::new(&config.cache, &config.redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
@@ -123,14 +127,10 @@ impl App {
             policy,
             meta,
             sinks,
+            instance,
             api,
             admissions: AdmissionLog::default(),
         })
-    }
-
-    /// The configured instance, if one is.
-    pub fn instance(&self) -> Option<&str> {
-        Some(self.config.clerk.instance_id.as_str()).filter(|instance| !instance.is_empty())
     }
 
     /// A channel that is configured for the first time tells of what comes from now on.
@@ -161,6 +161,7 @@ impl App {
             )
         })?;
         let access = Arc::new(Access::new(&config.api, &config.clerk)?);
+        self.instance.check_at_start().await?;
         let exporter = Exporter::install()?;
         let address = (config.server.host.as_str(), config.server.port);
         let listener = TcpListener::bind(address).await.with_context(|| {

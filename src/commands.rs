@@ -13,6 +13,7 @@ mod epoch;
 mod erase;
 mod fixtures;
 mod inbox;
+mod instance;
 mod migrate;
 mod operator;
 mod reconcile;
@@ -85,6 +86,8 @@ enum Command {
     Replay(replay::Args),
     /// Name the numbering of the changes anew, after a backup was restored
     Epoch(epoch::Args),
+    /// Whose users this database holds, and which instance of Clerk the secret key is of
+    Instance(instance::Args),
     /// Bring the tables up to date, or say what is missing
     Migrate(migrate::Args),
     /// Show the effective configuration, secrets masked
@@ -120,6 +123,7 @@ impl Cli {
             Command::Runs(args) => runs::run(args, config).await,
             Command::Replay(args) => replay::run(args, config).await,
             Command::Epoch(args) => epoch::run(args, config).await,
+            Command::Instance(args) => instance::run(args, config).await,
             Command::Migrate(args) => migrate::run(args, config).await,
             Command::Config => Ok(config::run(&config)),
         }

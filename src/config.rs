@@ -233,6 +233,7 @@ section!(Reconcile {
     #[serde(with = "humantime_serde")]
     settle: Duration,
     extras_max: u32,
+    max_removal_share: f64,
 });
 section!(Retention {
     #[serde(with = "humantime_serde")]
@@ -287,7 +288,7 @@ pub enum DeletionMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Breaker {
-    /// Deletions of people within `window`, by the time that they carry; 0: any number.
+    /// Deletions of users, or of organisations, within `window`, by the time that they carry; 0: any number.
     pub max: u32,
     /// Over how long they are counted.
     #[serde(with = "humantime_serde")]

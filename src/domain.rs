@@ -26,7 +26,7 @@ pub mod entry;
 pub mod event;
 pub mod facets;
 pub mod facts;
-mod holds;
+pub mod holds;
 pub mod identities;
 pub mod membership;
 mod memberships;

@@ -197,7 +197,7 @@ impl Eraser {
 
     /// Whom these ids name; all of them deleted, or an error.
     async fn departed(&self, clerk_ids: &BTreeSet<String>) -> Result<Vec<Departed>, EraseError> {
-        let found = Stmt::new(&self.db.read, "select r.k, s.deleted, u.id, u.rev, (select coalesce(max(seq), 0) from clerk_sync.outbox) as head from ")
+        let found = Stmt::new(&self.db.read, "select r.k, (s.deleted or s.absent_version is not null) as deleted, u.id, u.rev, (select coalesce(max(seq), 0) from clerk_sync.outbox) as head from ")
             .rows(Rows::keys(clerk_ids))
             .sql(" left join clerk_sync.subjects s on s.kind = 'user' and s.key = r.k left join clerk_sync.users u on u.clerk_id = r.k order by r.k")
             .all(&self.db.read)
@@ -219,28 +219,30 @@ impl Eraser {
     }
 
     async fn note(&self, clerk_ids: &BTreeSet<String>, now: Time) -> Result<(), DbErr> {
-        Stmt::new(&self.db.write, "update clerk_sync.subjects set erased_at = ")
-            .val(now)
-            .sql(" where kind = 'user' and erased_at is null and key in (select k from ")
-            .rows(Rows::keys(clerk_ids))
-            .sql(")")
-            .exec(&self.db.write)
-            .await
-            .map(drop)
+        Stmt::new(
+            &self.db.write,
+            "update clerk_sync.subjects set deleted = true, absent_version = null, absent_at = null, erased_at = ",
+        )
+        .val(now)
+        .sql(" where kind = 'user' and erased_at is null and key in (select k from ")
+        .rows(Rows::keys(clerk_ids))
+        .sql(")")
+        .exec(&self.db.write)
+        .await
+        .map(drop)
     }
 
-    /// Some of those who were deleted before `before` and are not erased yet, the longest gone first.
+    /// Some of those who were deleted, or found absent at Clerk, before `before` and are not erased yet, the longest gone first.
     ///
     /// # Errors
     /// What the database says.
     pub async fn due(&self, before: Time, limit: i64) -> Result<BTreeSet<String>, DbErr> {
         let found = Stmt::new(
             &self.db.read,
-            "select key from clerk_sync.subjects where kind = 'user' and deleted and erased_at is null and buried_at is not null
-                and buried_at < ",
+            "select key from clerk_sync.subjects where kind = 'user' and erased_at is null and coalesce(buried_at, absent_at) < ",
         )
         .val(before)
-        .sql(" order by buried_at limit ")
+        .sql(" order by coalesce(buried_at, absent_at) limit ")
         .val(limit)
         .all(&self.db.read)
         .await?;

@@ -17,6 +17,7 @@ pub mod domain;
 pub mod erasure;
 pub mod gateway;
 pub mod inbox;
+pub mod instance;
 pub mod json;
 pub mod lease;
 pub mod lifecycle;

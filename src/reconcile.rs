@@ -29,7 +29,9 @@ use crate::{
     clock::Clock,
     config,
     db::{Db, Quiet},
-    sync::{objects::Applier, worker::Worker},
+    domain::plan::Alert,
+    instance::{Instance, InstanceError},
+    sync::{objects::Applier, raise::raise, worker::Worker},
 };
 
 /// What runs work with. Cheap to clone.
@@ -37,6 +39,8 @@ use crate::{
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Reconciler {
     pub api: Api,
+    /// Checked before every run.
+    pub instance: Instance,
     pub db: Db,
     pub clock: Clock,
     pub applier: Applier,
@@ -50,9 +54,34 @@ pub struct Reconciler {
     pub shutdown: CancellationToken,
 }
 
+impl Reconciler {
+    /// Checks that Clerk's API speaks of the instance that is pinned, before anything that it says changes data. A mismatch
+    /// is alerted.
+    pub(crate) async fn checked(&self) -> Result<(), RunError> {
+        let Err(error) = self.instance.check(patience::TURN).await else { return Ok(()) };
+        if error.is_mismatch() {
+            let alert = Alert {
+                kind: "instance.mismatch",
+                level: "error",
+                subject: "instance".into(),
+                text: error.to_string(),
+            };
+            let repeat = chrono::Duration::from_std(self.repeat).unwrap_or(chrono::Duration::MAX);
+            let tx = self.db.begin_commit().await?;
+            raise(&tx, &[alert], repeat, &self.clock, self.clock.now()).await?;
+            tx.commit().await?;
+            self.applier.signals.outbox.wake();
+        }
+        Err(error.into())
+    }
+}
+
 /// Why a run came to no end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The key is of another instance, or Clerk does not say of which.
+    #[error("{0}")]
+    Instance(#[from] InstanceError),
     /// Clerk does not answer, or refuses to.
     #[error("{0}")]
     Clerk(#[from] ApiError),

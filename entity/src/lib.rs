@@ -8,6 +8,7 @@ pub mod audit_log;
 pub mod conflict_decisions;
 pub mod conflicts;
 pub mod dead_letters;
+pub mod deletion_decisions;
 pub mod email_addresses;
 pub mod federated_identities;
 mod id;

@@ -1,8 +1,8 @@
-//! Facts that only grow: newest version, entry, deletion, access, whose a membership id is.
+//! Facts that only grow: newest version, entry, deletion, access, whose a membership id is; and one that can be cleared: absence.
 
 use sea_orm::entity::prelude::*;
 
-/// Facts that only grow: newest version, entry, deletion, access, whose a membership id is.
+/// Facts that only grow: newest version, entry, deletion, access, whose a membership id is; and one that can be cleared: absence.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(schema_name = "clerk_sync", table_name = "subjects")]
 #[expect(missing_docs, reason = "the columns are documented in ARCHITECTURE.md")]
@@ -20,6 +20,8 @@ pub struct Model {
     pub banned: bool,
     pub deprovisioned: bool,
     pub pair: Option<String>,
+    pub absent_version: Option<String>,
+    pub absent_at: Option<DateTimeUtc>,
 }
 
 /// Nothing: rows meet in statements, not in object graphs.

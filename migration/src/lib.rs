@@ -31,6 +31,7 @@ mod m20261130_000025_name_prefixes;
 mod m20261130_000026_lossless_json;
 mod m20261130_000027_read_later;
 mod m20261201_000030_single_applier;
+mod m20261201_000034_absent;
 mod normal_form;
 mod step;
 mod values;
@@ -70,6 +71,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000026_lossless_json::STEP),
             Box::new(m20261130_000027_read_later::STEP),
             Box::new(m20261201_000030_single_applier::STEP),
+            Box::new(m20261201_000034_absent::STEP),
         ]
     }
 }

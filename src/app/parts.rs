@@ -28,9 +28,9 @@ impl App {
             policy: self.refreshing(),
             clock: self.clock.clone(),
             config: self.config.sync.clone(),
-            instance: self.instance().map(str::to_owned),
+            instance: self.instance.clone(),
             confirm: self.confirm(),
-            refresh: self.api.clone().map(|api| Refresher::new(api, self.applier())),
+            refresh: self.api.clone().map(|api| Refresher::new(api, self.instance.clone(), self.applier())),
             admissions: self.admissions.clone(),
         }
     }
@@ -42,7 +42,7 @@ impl App {
             config::Confirm::BestEffort => false,
             config::Confirm::Required => true,
         };
-        Some(Confirm::new(self.api.clone()?, required, self.db.clone(), self.clock.clone()))
+        Some(Confirm::new(self.api.clone()?, self.instance.clone(), required, self.db.clone(), self.clock.clone()))
     }
 
     /// What takes objects of Clerk's API into the plan.
@@ -66,6 +66,7 @@ impl App {
     pub fn reconciler(&self, shutdown: CancellationToken) -> Option<Reconciler> {
         Some(Reconciler {
             api: self.api.clone()?,
+            instance: self.instance.clone(),
             db: self.db.clone(),
             clock: self.clock.clone(),
             applier: self.applier(),
@@ -79,7 +80,7 @@ impl App {
 
     /// What brings one person in.
     pub fn ensurer(&self) -> Ensurer {
-        Ensurer::new(self.api.clone(), self.applier())
+        Ensurer::new(self.api.clone(), self.instance.clone(), self.applier())
     }
 
     /// What erases people.

@@ -5,7 +5,8 @@ use crate::{
     clock::Time,
     domain::{
         Change, Event, Version,
-        event::{OrganizationSnapshot, Snapshot},
+        event::{Absence, OrganizationSnapshot, Snapshot},
+        plan::Kind,
         validate,
     },
     json::{Lexer, Object, SyntaxError, Token, Value, parse::DELIVERY_DEPTH, parse::Parser},
@@ -55,6 +56,7 @@ pub fn decode(stored: Stored, instance: Option<&str>) -> Event {
         occurred_at: stored.occurred_at,
         actor: "clerk",
         change,
+        from_api: false,
         refreshed: None,
     }
 }
@@ -80,6 +82,9 @@ fn change(stored: &Stored, instance: Option<&str>) -> Change {
         "organizationMembership.created" => membership_told(stored, membership::Word::Created),
         "organizationMembership.updated" => membership_told(stored, membership::Word::Updated),
         "organizationMembership.deleted" => membership_told(stored, membership::Word::Deleted),
+        "comparison.user_absent" => absent(stored, Kind::User),
+        "comparison.organization_absent" => absent(stored, Kind::Organization),
+        "comparison.membership_absent" => absent(stored, Kind::Membership),
         "session.ended" | "session.removed" | "session.revoked" => session_ended(stored),
         later if is_read_later(later) => {
             return Change::Ignored { reason: "not applied yet: a later version reads this type" };
@@ -155,6 +160,15 @@ fn deleted(stored: &Stored, change: impl FnOnce(String) -> Change) -> Result<Cha
         Some(Value::Bool(false)) => Change::NotDeleted { clerk_id },
         _ => change(clerk_id),
     })
+}
+
+/// What a comparison inferred: an object of ours, which no delivery is.
+fn absent(stored: &Stored, kind: Kind) -> Result<Change, &'static str> {
+    let (data, _) = data(stored)?;
+    let seen = data.get("version").and_then(Value::as_str).ok_or("malformed: data has no version")?;
+    // A pair may be longer than an id.
+    let key = data.get("id").and_then(Value::as_str).ok_or("malformed: data has no id")?.to_owned();
+    Ok(Change::Absent(Absence { kind, key, seen: Version::stored(seen.to_owned()) }))
 }
 
 pub(super) fn ms(time: Time) -> u64 {

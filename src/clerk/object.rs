@@ -4,7 +4,7 @@
 use serde_json::{json, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
-use crate::{clock::Time, json::Value};
+use crate::{clock::Time, domain::event::Absence, json::Value};
 
 use super::decode::Stored;
 
@@ -27,32 +27,21 @@ pub fn stored(kind: Kind, object: &RawValue) -> Stored {
     made(format!("api_{digest}"), event_type, body, None)
 }
 
-/// What a deletion would have said that never arrived.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Gone {
-    User { clerk_id: String },
-    Organization { clerk_id: String },
-    Membership { clerk_id: String, organization: String, user: String, role: String, created_at: Option<Time> },
+/// Types of what a comparison inferred. Clerk sends none of them.
+pub(super) fn absent_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "comparison.user_absent",
+        Kind::Organization => "comparison.organization_absent",
+        Kind::Membership | Kind::MembershipId => "comparison.membership_absent",
+    }
 }
 
-/// A deletion found out at `at`.
-pub fn gone(what: &Gone, at: Time) -> Stored {
-    let ms = at.timestamp_millis();
-    let (event_type, data) = match what {
-        Gone::User { clerk_id } => ("user.deleted", json!({"id": clerk_id, "object": "user", "deleted": true})),
-        Gone::Organization { clerk_id } => {
-            ("organization.deleted", json!({"id": clerk_id, "object": "organization", "deleted": true}))
-        }
-        Gone::Membership { clerk_id, organization, user, role, created_at } => (
-            "organizationMembership.deleted",
-            json!({"id": clerk_id, "object": "organization_membership", "role": role,
-                "created_at": created_at.map(|at| at.timestamp_millis()), "updated_at": ms,
-                "organization": {"id": organization}, "public_user_data": {"user_id": user}}),
-        ),
-    };
-    let body = json!({"data": data, "object": "event", "type": event_type, "timestamp": ms}).to_string();
-    made(format!("api_{}", uuid::Uuid::new_v4().simple()), event_type, body, Some(at))
+/// That a comparison found a subject absent at Clerk at `at`, in the shape of a delivery.
+pub fn absent(Absence { kind, key, seen }: &Absence, at: Time) -> Stored {
+    let event_type = absent_type(*kind);
+    let data = json!({"id": key, "version": seen.as_str()});
+    let body = json!({"data": data, "object": "event", "type": event_type, "timestamp": at.timestamp_millis()});
+    made(format!("api_{}", uuid::Uuid::new_v4().simple()), event_type, body.to_string(), Some(at))
 }
 
 fn made(id: String, event_type: &str, body: String, occurred_at: Option<Time>) -> Stored {
@@ -107,20 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_decodes_as_its_deletion() {
+    fn what_is_absent_decodes_as_an_inference() {
         let at = crate::clock::from_millis(1_735_197_879_343).unwrap();
-        let user = gone(&Gone::User { clerk_id: "user_1".into() }, at);
-        let event = decode(user, None);
-        assert_eq!(event.occurred_at, Some(at));
-        assert!(matches!(event.change, Change::UserDeleted { clerk_id } if clerk_id == "user_1"));
-        let pair = Gone::Membership {
-            clerk_id: "orgmem_1".into(),
-            organization: "org_1".into(),
-            user: "user_1".into(),
-            role: "org:member".into(),
-            created_at: Some(at),
-        };
-        assert!(matches!(decode(gone(&pair, at), None).change, Change::Membership(told) if told.is_end()));
+        for (kind, key) in [(Kind::User, "user_1"), (Kind::Organization, "org_1"), (Kind::Membership, "org_1/user_1")] {
+            let seen = crate::domain::Version::of(7, 9, &"");
+            let absence = Absence { kind, key: key.into(), seen };
+            let event = decode(absent(&absence, at), None);
+            assert_eq!(event.occurred_at, Some(at));
+            assert!(matches!(event.change, Change::Absent(read) if read == absence));
+        }
     }
 
     #[test]

@@ -70,8 +70,8 @@ fn print(done: &Backfilled, took: Duration) {
     let account = |name: &str, account: &Account| {
         let word = if account.holds() { "adds up" } else { "differs" };
         println!(
-            "  {name:<14} Clerk {}, rows {}, parked {}, came or went meanwhile {}: {word}",
-            account.clerk, account.rows, account.parked, account.moved
+            "  {name:<14} Clerk {}, rows {}, parked {}, deleted here {}, came or went meanwhile {}: {word}",
+            account.clerk, account.rows, account.parked, account.buried, account.moved
         );
     };
     account("users", &done.proof.users);

@@ -25,18 +25,18 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Let a held deletion happen
+    /// Let a held deletion happen; also one that was cancelled
     Release {
-        /// Clerk's id of the person
+        /// Clerk's id of the user or organisation
         #[arg(value_name = "USER_ID", required_unless_present = "all", conflicts_with = "all")]
         id: Option<String>,
         /// All of them
         #[arg(long)]
         all: bool,
     },
-    /// A held deletion does not happen; the person is live again
+    /// A held deletion does not happen; the user or organisation stays
     Cancel {
-        /// Clerk's id of the person
+        /// Clerk's id of the user or organisation
         #[arg(value_name = "USER_ID")]
         id: String,
     },

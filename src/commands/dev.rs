@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
     let sender = Sender::new(&base, &secret, clock.clone())?;
     let mut healthy = play::play(&db, &sender, &clerk).await?;
     play::summary(&db).await?;
-    let drift = reconciler.reconcile(Options { full: true, dry_run: true, scheduled: false }).await?;
+    let drift = reconciler.reconcile(Options { full: true, dry_run: true, ..Options::default() }).await?;
     let compared: Vec<String> = drift.scanned.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
     println!("compared    {} differences from the simulated Clerk ({})", drift.count(), compared.join(", "));
     healthy &= drift.count() == 0;

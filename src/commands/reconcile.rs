@@ -13,7 +13,7 @@ use crate::{
     reconcile::{
         Reconciler,
         drift::Options,
-        report::{Drift, Item},
+        report::{Drift, Held, Item},
     },
 };
 
@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Say what differs, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Remove up to N of each kind that Clerk no longer has, beyond reconcile.max_removal_share and reconcile.extras_max
+    #[arg(long, value_name = "N")]
+    allow_removals: Option<u64>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +39,8 @@ const SHOWN: usize = 50;
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let app = App::connect(config, Clock::system(), true).await?;
     let reconciler = asked(&app, &interruptible())?;
-    let options = Options { full: args.full, dry_run: args.dry_run, scheduled: false };
+    let options =
+        Options { full: args.full, dry_run: args.dry_run, scheduled: false, allow_removals: args.allow_removals };
     let drift = reconciler.reconcile(options).await;
     app.signals.tell(&app.db).await;
     let drift = drift?;
@@ -44,8 +48,7 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         true => println!("{}", json!(drift)),
         false => print_drift(&drift),
     }
-    // What was found is repaired; what was only looked at, or stands in the way, is not.
-    Ok(drift.count() == 0 || (!drift.dry_run && drift.conflicting.count == 0 && drift.left == 0))
+    Ok(!drift.is_unresolved())
 }
 
 /// What asks Clerk.
@@ -82,6 +85,12 @@ pub(super) fn print_drift(drift: &Drift) {
         (drift.left, "no longer at Clerk and left for the next run (reconcile.extras_max)"),
     ];
     notes.iter().filter(|(n, _)| *n > 0).for_each(|(n, what)| println!("{n:>8}  {what}"));
+    for Held { kind, absent, live, allowed } in &drift.held {
+        println!(
+            "held: {absent} of {live} {kind} would be removed, more than {allowed} (reconcile.max_removal_share); nothing was \
+             removed. If Clerk really has them no more: clerk-sync reconcile --full --allow-removals {absent}"
+        );
+    }
     if drift.dry_run && drift.count() > 0 {
         println!("nothing was written (--dry-run)");
     }

@@ -93,7 +93,8 @@ async fn dry_run(app: &App, selection: &Selection, as_json: bool) -> anyhow::Res
     let mut after = 0;
     while let Some(page) = replay::page(&app.db, selection, after, PAGE).await? {
         after = page.last;
-        let found = replay::dry_run(&app.db, page, &app.policy, &app.clock, app.instance()).await?;
+        let instance = app.instance.expected().await?;
+        let found = replay::dry_run(&app.db, page, &app.policy, &app.clock, instance.as_deref()).await?;
         for id in &found.emptied {
             match as_json {
                 true => println!("{}", json!({"id": id, "left_out": BODY_EMPTIED})),

@@ -28,7 +28,7 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
             continue;
         }
         let count = |sort: &str| row.report.as_ref().and_then(|report| report[sort]["count"].as_u64());
-        let found: Vec<String> = ["missing", "stale", "extra", "conflicting"]
+        let found: Vec<String> = ["missing", "stale", "extra", "conflicting", "buried"]
             .iter()
             .filter_map(|sort| count(sort).map(|n| format!("{n} {sort}")))
             .collect();

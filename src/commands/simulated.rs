@@ -12,6 +12,9 @@ use crate::{
     config::{Config, Secret},
 };
 
+/// The instance that the fixtures name.
+const FIXTURES: &str = "ins_2xFixture0000000000000000000";
+
 pub(super) struct Simulated {
     world: World,
     pub(super) url: String,
@@ -22,7 +25,7 @@ pub(super) struct Simulated {
 impl Simulated {
     /// Of nobody, with the limits of a development instance.
     pub(super) async fn start(clock: Clock) -> anyhow::Result<Self> {
-        Self::of(World::new(clock), 0, Some(100)).await
+        Self::of(World::new(clock).with_instance_id(FIXTURES), 0, Some(100)).await
     }
 
     /// Of this world; `rate`: requests in ten seconds, if they are limited.

@@ -2,7 +2,10 @@
 
 use sea_orm::DbErr;
 
-use crate::db::{Db, Stmt};
+use crate::{
+    db::{Db, Stmt},
+    instance,
+};
 
 use super::{
     finding::{Finding, plain},
@@ -14,6 +17,7 @@ const INSTANCE: &str = "instance";
 /// `ours`: `clerk.instance_id`; `key`: the instance that the API key belongs to.
 pub(super) async fn check(db: &Db, ours: Option<&str>, key: Option<&str>) -> Result<Vec<Finding>, DbErr> {
     let tx = reading(db).await?;
+    let pinned = instance::pinned(&tx).await?;
     let rows = Stmt::new(
         &tx,
         "select distinct instance_id from (select instance_id, outcome from clerk_sync.inbox order by seq desc limit 1000) newest
@@ -23,11 +27,32 @@ pub(super) async fn check(db: &Db, ours: Option<&str>, key: Option<&str>) -> Res
     .await?;
     let told = rows.iter().map(|row| row.try_get("", "instance_id")).collect::<Result<Vec<String>, _>>()?;
     tx.commit().await?;
-    Ok(vec![judge(ours, key, &told)])
+    Ok(vec![judge(pinned.as_deref(), ours, key, &told)])
+}
+
+/// Without tables only what is configured can be compared.
+pub(super) fn without_tables(ours: Option<&str>, key: Option<&str>) -> Finding {
+    match ours.or(key) {
+        Some(_) => judge(None, ours, key, &[]),
+        None => Finding::skip(INSTANCE, "the tables cannot be read"),
+    }
 }
 
 /// `told`: the instances that the newest deliveries name.
-pub(super) fn judge(ours: Option<&str>, key: Option<&str>, told: &[String]) -> Finding {
+pub(super) fn judge(pinned: Option<&str>, ours: Option<&str>, key: Option<&str>, told: &[String]) -> Finding {
+    if let Some(pinned) = pinned {
+        let names = [("the API key is", key), ("clerk.instance_id is", ours)];
+        if let Some((what, other)) =
+            names.into_iter().find_map(|(what, id)| Some((what, id.filter(|id| *id != pinned)?)))
+        {
+            return Finding::fail(
+                INSTANCE,
+                format!("{what} of {}, and this database is of {}", plain(other), plain(pinned)),
+                "Set key, setting or DATABASE_URL to those of one instance: `serve` does not start. If the other one is meant to \
+                    take this database over, run `clerk-sync instance --adopt`",
+            );
+        }
+    }
     let names = |ids: &[String]| ids.iter().map(|id| plain(id)).collect::<Vec<_>>().join(", ");
     if let (Some(ours), Some(key)) = (ours, key)
         && ours != key
@@ -38,18 +63,28 @@ pub(super) fn judge(ours: Option<&str>, key: Option<&str>, told: &[String]) -> F
             "Set CLERK_SECRET_KEY to the key of the instance meant, or CLERK_SYNC__CLERK__INSTANCE_ID to its id",
         );
     }
-    let Some(meant) = ours.or(key) else {
+    let Some(meant) = ours.or(key).or(pinned) else {
+        let pin =
+            "Set CLERK_SECRET_KEY, whose instance is pinned when it is first used, or CLERK_SYNC__CLERK__INSTANCE_ID";
         return match told {
-            [] => Finding::skip(INSTANCE, "neither a key nor a delivery names one"),
-            [one] => Finding::ok(INSTANCE, format!("deliveries are of {}", plain(one))),
+            [] => Finding::note(INSTANCE, "nothing pins one: deliveries of any are applied", pin),
+            [one] => Finding::note(
+                INSTANCE,
+                format!("deliveries are of {}; nothing pins it, and those of any other are applied", plain(one)),
+                pin,
+            ),
             several => Finding::warn(
                 INSTANCE,
-                format!("deliveries are of several: {}", names(several)),
+                format!("nothing pins one, and deliveries are of several: {}", names(several)),
                 "Give development and production an endpoint and a database each; set CLERK_SYNC__CLERK__INSTANCE_ID to the one meant",
             ),
         };
     };
-    let whose = if key.is_some() { "the API key is" } else { "clerk.instance_id is" };
+    let whose = match (key, ours) {
+        (Some(_), _) => "the API key is",
+        (None, Some(_)) => "clerk.instance_id is",
+        (None, None) => "this database is",
+    };
     let others: Vec<String> = told.iter().filter(|id| *id != meant).cloned().collect();
     if others.is_empty() {
         return match told {
@@ -57,7 +92,7 @@ pub(super) fn judge(ours: Option<&str>, key: Option<&str>, told: &[String]) -> F
             _ => Finding::ok(INSTANCE, format!("{whose} of {}, as deliveries are", plain(meant))),
         };
     }
-    if ours.is_some() && others.len() < told.len() {
+    if (ours.is_some() || pinned.is_some()) && others.len() < told.len() {
         return Finding::warn(
             INSTANCE,
             format!("also {} delivers here, and is refused (wrong instance)", names(&others)),
@@ -80,11 +115,11 @@ mod tests {
     #[test]
     fn all_that_names_one_must_name_the_same() {
         let level = |ours, key, told: &[&str]| {
-            judge(ours, key, &told.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()).level
+            judge(None, ours, key, &told.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()).level
         };
         let (a, b) = (Some("ins_a"), Some("ins_b"));
-        assert_eq!(level(None, None, &[]), Level::Skip);
-        assert_eq!(level(None, None, &["ins_a"]), Level::Ok);
+        assert_eq!(level(None, None, &[]), Level::Note);
+        assert_eq!(level(None, None, &["ins_a"]), Level::Note);
         assert_eq!(level(None, None, &["ins_a", "ins_b"]), Level::Warn);
         assert_eq!(level(a, a, &["ins_a"]), Level::Ok);
         assert_eq!(level(None, a, &[]), Level::Ok);
@@ -93,7 +128,12 @@ mod tests {
         assert_eq!(level(None, a, &["ins_a", "ins_b"]), Level::Fail, "both are applied");
         assert_eq!(level(a, None, &["ins_a", "ins_b"]), Level::Warn, "the other is refused");
         assert_eq!(level(a, None, &["ins_b"]), Level::Fail, "everything is refused");
-        let both = judge(None, a, &["ins_b".into()]).found;
+        let pinned = |ours, key| judge(a, ours, key, &["ins_a".into(), "ins_b".into()]).level;
+        assert_eq!(pinned(None, b), Level::Fail, "the key of another one");
+        assert_eq!(pinned(b, None), Level::Fail, "the database of another one");
+        assert_eq!(pinned(a, a), Level::Warn);
+        assert_eq!(pinned(None, None), Level::Warn, "the other is refused");
+        let both = judge(None, None, a, &["ins_b".into()]).found;
         assert!(both.contains("ins_a") && both.contains("ins_b"), "{both}");
     }
 }

@@ -142,7 +142,9 @@ impl Account {
             private_metadata: user.private_metadata.clone(),
             unsafe_metadata: user.unsafe_metadata.clone(),
             mapped_settings: settings::mapped(user, policy),
-            settings: before.map_or_else(|| policy.default_settings.clone(), |row| row.settings.clone()),
+            settings: before
+                .filter(|row| row.is_live())
+                .map_or_else(|| policy.default_settings.clone(), |row| row.settings.clone()),
             identities: user.identities.iter().map(|identity| (identity.clone(), shown(identity))).collect(),
             addresses,
             roles: roles::roles(user, policy).0,

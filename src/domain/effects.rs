@@ -137,8 +137,8 @@ pub struct Wake {
     pub entries: BTreeSet<String>,
     /// Persons and organisations who came or went: memberships that wait for them.
     pub parents: BTreeSet<String>,
-    /// Persons who were deleted or whose deletion was cancelled: their held rows.
+    /// Users and organisations who were deleted or whose deletion was cancelled: their held rows.
     pub held: BTreeSet<String>,
-    /// Persons whose deletion was cancelled: the deletions among their held rows are discarded.
+    /// Users and organisations whose deletion was cancelled: the deletions among their held rows are discarded.
     pub cancelled: BTreeSet<String>,
 }

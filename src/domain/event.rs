@@ -2,7 +2,7 @@
 
 use crate::clock::Time;
 
-use super::{Organization, User, Version, membership::Told, operators::Action};
+use super::{Organization, User, Version, effects::Kind, membership::Told, operators::Action};
 
 /// An event of the batch.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Event {
     pub actor: &'static str,
     /// What it says.
     pub change: Change,
+    /// Whether it is an object that Clerk's API has just shown: a proof that its subject exists.
+    pub from_api: bool,
     /// That the users of its clash were read from Clerk already; a clash that is still there then is a conflict.
     pub refreshed: Option<Refreshed>,
 }
@@ -40,6 +42,7 @@ impl Event {
             occurred_at,
             actor: "clerk-sync",
             change: Change::Ignored { reason: "" },
+            from_api: false,
             refreshed: None,
         }
     }
@@ -69,6 +72,8 @@ pub enum Change {
     },
     /// A membership is there, or has ended.
     Membership(Box<Told>),
+    /// A comparison found a subject absent at Clerk: an inference, no word of Clerk's.
+    Absent(Absence),
     /// A session has ended.
     SessionEnded {
         /// Clerk's id of the session.
@@ -90,6 +95,17 @@ pub enum Change {
         /// Why, in our words.
         reason: String,
     },
+}
+
+/// A live row that Clerk neither lists nor knows by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// What it is about: a user, an organisation, or a membership by its pair.
+    pub kind: Kind,
+    /// Clerk's id, or the pair as one text.
+    pub key: String,
+    /// The newest version that was known when Clerk was asked; of anything newer it says nothing.
+    pub seen: Version,
 }
 
 /// An organisation's snapshot with its version.
@@ -125,6 +141,7 @@ impl Change {
             | Self::OrganizationDeleted { clerk_id }
             | Self::NotDeleted { clerk_id }
             | Self::SessionEnded { clerk_id, .. } => Some(clerk_id),
+            Self::Absent(absence) => Some(&absence.key),
             Self::Operator(action) => action.persons().first().copied(),
             Self::Ignored { .. } | Self::Example | Self::Refused { .. } => None,
         }
@@ -135,6 +152,7 @@ impl Change {
         match self {
             Self::User(snapshot) => Some(&snapshot.user.clerk_id),
             Self::UserDeleted { clerk_id } => Some(clerk_id),
+            Self::Absent(Absence { kind: Kind::User, key, .. }) => Some(key),
             _ => None,
         }
     }

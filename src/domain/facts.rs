@@ -1,9 +1,18 @@
 //! **Facts first**: what we know of a subject. Each part only grows (max, or, or, min), so it is the same
 //! whatever the order in which events came.
+//!
+//! One fact can be cleared: that a comparison found the subject **absent** at Clerk. It is no word of Clerk's about a
+//! deletion, so a newer snapshot, or an object of Clerk's API, brings the subject back.
 
 use crate::clock::Time;
 
-use super::{Version, membership::Pair, status::Status};
+use super::{Outcome, Version, membership::Pair, status::Status};
+
+/// How an event of a subject ends that a comparison found absent, where it shows nothing newer.
+pub(super) fn absent() -> Outcome {
+    let why = "absent: a comparison found it gone at Clerk; a newer event, or Clerk's API, brings it back";
+    Outcome::skipped("tombstoned").because(Some(why.to_owned()))
+}
 
 /// What is known of one subject, applied or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +27,8 @@ pub struct Facts {
     pub erased: bool,
     /// The earliest time that a deletion carried.
     pub deleted_at: Option<Time>,
+    /// The version as of which a comparison found it absent at Clerk; none where something newer is known.
+    pub absent: Option<Version>,
     /// Of a user: whether the highest version seen says banned, applied or not.
     pub banned: bool,
     /// Of a user: whether the highest version seen says deprovisioned, applied or not.
@@ -32,8 +43,33 @@ impl Facts {
         let rose = self.newest.as_ref().is_none_or(|newest| newest < version);
         if rose {
             self.newest = Some(version.clone());
+            self.absent.take_if(|absent| *absent < *version);
         }
         rose
+    }
+
+    /// Takes note that a comparison found it absent at Clerk when `seen` was the newest version known; returns whether
+    /// that is new. What is deleted, or of which something newer is known, is not absent.
+    pub fn vanish(&mut self, seen: &Version) -> bool {
+        let known = self.absent.as_ref().is_some_and(|absent| absent >= seen);
+        if self.deleted || known || self.outdates(seen) {
+            return false;
+        }
+        self.absent = Some(seen.clone());
+        true
+    }
+
+    /// Takes note that Clerk's API shows it. What was absent begins anew with what is shown: its earlier versions are of
+    /// what Clerk did not have when it was looked for.
+    pub fn appear(&mut self) {
+        if self.absent.take().is_some() {
+            self.newest = None;
+        }
+    }
+
+    /// Whether no row may show it: deleted, or absent at Clerk.
+    pub fn is_gone(&self) -> bool {
+        self.deleted || self.absent.is_some()
     }
 
     /// Takes note of a user's version and of the access that it leaves them; returns whether the newest version rose.
@@ -70,6 +106,7 @@ impl Facts {
         };
         let new = !self.deleted || earliest != self.deleted_at;
         self.deleted = true;
+        self.absent = None;
         self.deleted_at = earliest;
         new
     }

@@ -10,7 +10,8 @@ use super::{
     Event, Outcome, Version,
     account::QUIET,
     diff,
-    facts::Facts,
+    event::Absence,
+    facts::{self, Facts},
     membership::{Member, Membership, Pair, Terms, Told},
     plan::{Fold, Kind},
 };
@@ -20,13 +21,19 @@ pub(super) fn told(fold: &mut Fold<'_>, event: &Event, told: &Told) -> Outcome {
     let known = told.clerk_id.as_deref().map(|id| raise_id(fold, id, told)).unwrap_or_default();
     let Some(pair) = told.pair().or_else(|| known.pair.clone()) else { return without_pair(fold, told, &known) };
     let key = pair.to_string();
+    let shown = event.from_api && !told.is_end();
     let facts = fold.world.pair_facts(&key);
+    let was_absent = facts.absent.is_some();
+    if shown {
+        facts.appear();
+    }
     let newest = facts.newest.clone();
     let versions = [&told.version, &known.newest];
     let mut rose = false;
     versions.into_iter().flatten().for_each(|version| rose |= facts.raise(version));
     let overtaken = told.version.as_ref().is_some_and(|version| facts.outdates(version));
-    if rose {
+    let absent = facts.absent.is_some();
+    if rose || absent != was_absent {
         fold.note_facts(Kind::Membership, &key);
     }
     let erased = fold.world.facts(&pair.user).erased;
@@ -49,11 +56,31 @@ pub(super) fn told(fold: &mut Fold<'_>, event: &Event, told: &Told) -> Outcome {
             _ => Outcome::skipped("tombstoned"),
         };
     }
+    if absent {
+        return facts::absent();
+    }
+    // The newest version of it is here in no row, since a parent was absent for a while: what Clerk shows is.
+    let of_it = |version: &Version| told.clerk_id.as_deref().is_some_and(|id| version.is_snapshot_of(id));
+    let lost = shown && fold.world.member(&pair).is_none() && newest.as_ref().is_some_and(of_it);
     match (&told.terms, &told.clerk_id) {
-        (Some(_), _) if overtaken => Outcome::skipped("stale"),
+        (Some(_), _) if overtaken && !lost => Outcome::skipped("stale"),
         (Some(terms), Some(clerk_id)) => apply(fold, event, told, membership(clerk_id, pair, terms)),
         _ => Outcome::done("unchanged"),
     }
+}
+
+/// A comparison found that Clerk has no such membership: its row goes, until Clerk shows it again. Nothing is known of an end.
+pub(super) fn absent(fold: &mut Fold<'_>, event: &Event, absence: &Absence) -> Outcome {
+    let Some(pair) = Pair::parse(&absence.key) else { return Outcome::done("unchanged") };
+    let facts = fold.world.pair_facts(&absence.key);
+    if facts.outdates(&absence.seen) {
+        return Outcome::skipped("stale");
+    }
+    if !facts.vanish(&absence.seen) {
+        return Outcome::done("unchanged");
+    }
+    fold.note_facts(Kind::Membership, &absence.key);
+    end(fold, event, &pair)
 }
 
 /// Raises what is known of the id; returns it. Those who wait for it are requeued.

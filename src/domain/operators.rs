@@ -2,13 +2,16 @@
 
 use uuid::Uuid;
 
-use crate::json::{Value, json};
+use crate::{
+    clock::Time,
+    json::{Value, json},
+};
 
 use super::{
     Account, Event, Outcome,
     decisions::{Decision, Verdict},
     diff, emails,
-    plan::{ConflictChange, Fold, Relinked},
+    plan::{ConflictChange, Fold, Kind, Relinked},
 };
 
 /// An operator's action.
@@ -27,7 +30,7 @@ pub enum Action {
     },
     /// The deletion that is held does not happen.
     Cancel {
-        /// Whose.
+        /// Whose: a user's or an organisation's.
         clerk_id: String,
     },
     /// Somebody deleted has returned under a new Clerk id and gets their stable id back.
@@ -119,7 +122,22 @@ fn release(fold: &mut Fold<'_>, event: &Event, holder: &Account, address: &str) 
     fold.tell(event, "user.updated", &clerk_id, changed);
 }
 
+/// The decision covers every deletion up to the time of the one that was held, whichever delivery or replay says it again.
+fn keep(fold: &mut Fold<'_>, kind: Kind, clerk_id: &str, until: Time) {
+    fold.world.cancelled.insert((kind, clerk_id.to_owned()), until);
+    fold.plan.cancelled.push((kind, clerk_id.to_owned(), until));
+    fold.plan.wake.cancelled.insert(clerk_id.to_owned());
+    fold.plan.wake.held.insert(clerk_id.to_owned());
+}
+
 fn cancel(fold: &mut Fold<'_>, event: &Event, clerk_id: &str) -> Outcome {
+    let held = fold.world.held.get(clerk_id).copied();
+    if let Some((Kind::Organization, until)) = held {
+        let diff = json!({"deletion": ["held", "cancelled"]});
+        fold.audit(event, clerk_id, diff.as_object().cloned().unwrap_or_default());
+        keep(fold, Kind::Organization, clerk_id, until);
+        return Outcome::done("updated");
+    }
     let Some(before) = fold.world.live(clerk_id).filter(|row| row.deletion_held_at.is_some()).cloned() else {
         return Outcome::rejected("no deletion of this person is held");
     };
@@ -130,14 +148,13 @@ fn cancel(fold: &mut Fold<'_>, event: &Event, clerk_id: &str) -> Outcome {
     fold.put(after);
     fold.audit(event, clerk_id, diff);
     fold.tell(event, "user.updated", clerk_id, vec!["deletion_held_at".into()]);
-    fold.plan.wake.cancelled.insert(clerk_id.to_owned());
-    fold.plan.wake.held.insert(clerk_id.to_owned());
+    keep(fold, Kind::User, clerk_id, held.map_or(fold.now, |(_, until)| until));
     fold.plan.wake.clashes.insert(clerk_id.to_owned());
     Outcome::done("updated")
 }
 
 fn relink(fold: &mut Fold<'_>, event: &Event, from: &str, to: &str) -> Outcome {
-    if !fold.world.facts(from).deleted {
+    if !fold.world.facts(from).is_gone() {
         return Outcome::rejected("the old Clerk id is not deleted");
     }
     let Some(old) = fold.world.account(from).filter(|row| !row.is_live()).cloned() else {

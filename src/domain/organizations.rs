@@ -1,12 +1,16 @@
 //! **organization.\***: one event of an organisation, judged. By version; deleted wins always.
 
-use crate::json::{Object, json};
+use crate::{
+    clock::Time,
+    json::{Object, json},
+};
 
 use super::{
     Event, Outcome,
     account::QUIET,
     diff,
-    event::OrganizationSnapshot,
+    event::{Absence, OrganizationSnapshot},
+    facts, holds,
     organization::Org,
     plan::{Fold, Kind},
     validate,
@@ -18,6 +22,9 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Organizati
     let id = organization.clerk_id.as_str();
     let facts = fold.world.organization_facts(id);
     let before = facts.clone();
+    if event.from_api {
+        facts.appear();
+    }
     facts.raise(version);
     facts.enter();
     let facts = facts.clone();
@@ -26,6 +33,9 @@ pub(super) fn snapshot(fold: &mut Fold<'_>, event: &Event, snapshot: &Organizati
     }
     if facts.deleted {
         return Outcome::skipped("tombstoned");
+    }
+    if facts.absent.is_some() {
+        return facts::absent();
     }
     if facts.outdates(version) {
         return Outcome::skipped("stale");
@@ -42,18 +52,20 @@ fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) ->
     let mut after = Org::show(before.as_ref(), &snapshot.organization, snapshot.version.clone(), new_id, fold.now);
     let diff = diff::organization(before.as_ref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !QUIET.contains(&name.as_str())).cloned().collect();
-    let (name, what) = match &before {
-        None => ("organization.created", "created"),
-        Some(_) if loud.is_empty() => {
+    // One that was absent and is back fills its row again, under its stable id: to readers it is new.
+    let is_new = before.as_ref().is_none_or(|row| !row.live);
+    let (name, what) = match is_new {
+        true => ("organization.created", "created"),
+        false if loud.is_empty() => {
             fold.put_organization(after);
             return Outcome::done("unchanged");
         }
-        Some(_) => ("organization.updated", "updated"),
+        false => ("organization.updated", "updated"),
     };
     after.updated_at = fold.now;
     fold.put_organization(after);
     fold.unsettled.insert(id.to_owned());
-    if before.is_none() {
+    if is_new {
         fold.plan.wake.parents.insert(id.to_owned());
     }
     fold.audit(event, id, diff.into_iter().filter(|(field, _)| loud.contains(field)).collect());
@@ -61,8 +73,18 @@ fn apply(fold: &mut Fold<'_>, event: &Event, snapshot: &OrganizationSnapshot) ->
     Outcome::done(what)
 }
 
-/// A deletion: wins always, is final, and takes the memberships with it.
+/// A deletion: wins always, is final, and takes the memberships with it; but beyond what the breaker allows it waits for an
+/// operator, and nothing of the organisation changes until then.
 pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
+    if !fold.world.organization_facts(id).deleted && fold.world.live_organization(id).is_some() {
+        if let Some(outcome) = holds::cancelled(fold, event.occurred_at, Kind::Organization, id) {
+            return outcome;
+        }
+        if let Some(reason) = holds::breaker(fold, event, Kind::Organization) {
+            holds::alert(fold, id, &reason);
+            return Outcome::held(reason);
+        }
+    }
     let facts = fold.world.organization_facts(id);
     let first = !facts.deleted;
     let new = facts.bury(event.occurred_at);
@@ -71,6 +93,34 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
         return Outcome::done("unchanged");
     }
     fold.note_facts(Kind::Organization, id);
+    if first {
+        holds::count(fold, event, Kind::Organization);
+    }
+    remove(fold, event, id, deleted_at, first)
+}
+
+/// A comparison found an organisation absent at Clerk: emptied as by a deletion, until Clerk shows it again.
+pub(super) fn absent(fold: &mut Fold<'_>, event: &Event, absence: &Absence) -> Outcome {
+    let id = absence.key.as_str();
+    let live = fold.world.live_organization(id).is_some();
+    if fold.world.organization_facts(id).outdates(&absence.seen) {
+        return Outcome::skipped("stale");
+    }
+    if live && let Some(outcome) = holds::cancelled(fold, None, Kind::Organization, id) {
+        return outcome;
+    }
+    if !fold.world.organization_facts(id).vanish(&absence.seen) {
+        return Outcome::done("unchanged");
+    }
+    fold.note_facts(Kind::Organization, id);
+    if !live {
+        return Outcome::done("unchanged");
+    }
+    remove(fold, event, id, None, true)
+}
+
+/// Empties an organisation's row and takes its memberships away. `first`: nobody knew before that it is gone.
+fn remove(fold: &mut Fold<'_>, event: &Event, id: &str, deleted_at: Option<Time>, first: bool) -> Outcome {
     let before = fold.world.organization(id).cloned();
     let new_id = (fold.ids)();
     let after = Org::emptied(before.as_ref(), id, deleted_at, new_id, fold.now);

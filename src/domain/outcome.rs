@@ -122,6 +122,11 @@ impl Outcome {
         Self { reason: Some(reason.into()), ..Self::new(State::Held, "held") }
     }
 
+    /// Set aside, because an operator decided so before.
+    pub fn discarded(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::new(State::Discarded, "discarded") }
+    }
+
     /// Failed too often.
     pub fn dead(reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::new(State::Dead, "dead") }

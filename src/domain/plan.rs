@@ -54,6 +54,8 @@ pub struct Plan {
     pub conflicts: Vec<ConflictChange>,
     /// What operators decided.
     pub decisions: Vec<Decision>,
+    /// Deletions that operators cancelled: the subject, and up to which time of their own.
+    pub cancelled: Vec<(Kind, String, Time)>,
     /// Alerts, to be merged with those already raised under the same key.
     pub alerts: Vec<Alert>,
     /// Rows of `audit_log`.
@@ -125,6 +127,11 @@ impl Fold<'_> {
             Change::Organization(snapshot) => organizations::snapshot(self, event, snapshot),
             Change::OrganizationDeleted { clerk_id } => organizations::deleted(self, event, clerk_id),
             Change::Membership(told) => memberships::told(self, event, told),
+            Change::Absent(absence) => match absence.kind {
+                Kind::User => users::absent(self, event, absence),
+                Kind::Organization => organizations::absent(self, event, absence),
+                Kind::Membership | Kind::MembershipId => memberships::absent(self, event, absence),
+            },
             Change::SessionEnded { session_id, clerk_id } => sessions::ended(self, event, session_id, clerk_id),
             Change::Operator(action) => operators::act(self, event, action),
             Change::Ignored { reason } => Outcome::skipped("ignored").because(Some((*reason).to_owned())),

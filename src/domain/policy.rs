@@ -42,7 +42,7 @@ pub struct Policy {
     pub sole_admin: SoleAdmin,
     /// No row is left of deleted persons.
     pub hard: bool,
-    /// More deletions of people than this within [`Self::breaker_window`] are held; 0: any number.
+    /// More deletions of users, or of organisations, than this within [`Self::breaker_window`] are held; 0: any number.
     pub breaker_max: u32,
     /// Over how long they are counted, by the time that they carry.
     pub breaker_window: Duration,

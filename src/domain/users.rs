@@ -4,15 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::json::json;
+use crate::{clock::Time, json::json};
 
 use super::{
     Account, Event, Outcome, User, Version,
     account::QUIET,
     decisions::effective,
     deletion, diff, emails, entry,
-    event::Snapshot,
-    holds, memberships,
+    event::{Absence, Snapshot},
+    facts, holds, memberships,
     plan::{Alert, ConflictChange, Fold, Kind, Wake},
     roles,
     status::Status,
@@ -35,6 +35,9 @@ fn evaluate(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome 
     let refusal = entry::refusal(user, fold.policy);
     let facts = fold.world.facts(id);
     let before = facts.clone();
+    if event.from_api {
+        facts.appear();
+    }
     if facts.raise_user(version, user.banned, user.deprovisioned) {
         fold.plan.wake.clashes.insert(id.to_owned());
     }
@@ -49,6 +52,9 @@ fn evaluate(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome 
     if facts.deleted {
         fold.forget(event, facts.erased);
         return Outcome::skipped("tombstoned");
+    }
+    if facts.absent.is_some() {
+        return facts::absent();
     }
     if facts.outdates(version) {
         return Outcome::skipped("stale");
@@ -80,7 +86,7 @@ fn evaluate(fold: &mut Fold<'_>, event: &Event, snapshot: &Snapshot) -> Outcome 
 /// connections are closed: `subjects` refuses their tokens.
 fn enforce_status(fold: &mut Fold<'_>, event: &Event, id: &str, was_barred: bool) {
     let facts = fold.world.facts(id);
-    let (status, deleted) = (facts.status(), facts.deleted);
+    let (status, deleted) = (facts.status(), facts.is_gone());
     let Some(before) = fold.world.live(id).cloned() else {
         if status != Status::Active && !was_barred && !deleted {
             fold.tell_barred(event, id, status);
@@ -104,16 +110,18 @@ fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> 
     let mut after = Account::show(before.as_deref(), user, version.clone(), fold.policy, new_id, fold.now);
     let diff = diff::person(before.as_deref(), &after);
     let loud: Vec<String> = diff.keys().filter(|name| !is_quiet(fold, name)).cloned().collect();
-    let (name, what) = match &before {
-        None => ("user.created", "created"),
-        Some(_) if loud.is_empty() => {
+    // Who was absent and is back has their row filled again, under their stable id: to readers they are new.
+    let is_new = before.as_ref().is_none_or(|row| !row.is_live());
+    let (name, what) = match is_new {
+        true => ("user.created", "created"),
+        false if loud.is_empty() => {
             fold.put(after);
             return Outcome::done("unchanged");
         }
-        Some(_) => ("user.updated", "updated"),
+        false => ("user.updated", "updated"),
     };
     after.updated_at = fold.now;
-    if before.is_none() {
+    if is_new {
         fold.plan.wake.parents.insert(id.to_owned());
         notice_return(fold, &after);
     }
@@ -125,23 +133,73 @@ fn apply(fold: &mut Fold<'_>, event: &Event, user: &User, version: &Version) -> 
 
 /// A deletion: wins always, is final; but one that would do harm waits for an operator.
 pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
-    if !fold.world.facts(id).deleted
-        && fold.world.live(id).is_some()
-        && let Some(reason) = holds::reason(fold, event, id)
-    {
-        return hold(fold, event, id, reason);
+    if !fold.world.facts(id).deleted && fold.world.live(id).is_some() {
+        if let Some(outcome) = holds::cancelled(fold, event.occurred_at, Kind::User, id) {
+            return outcome;
+        }
+        if let Some(reason) = holds::reason(fold, event, id) {
+            return hold(fold, event, id, reason);
+        }
     }
     let facts = fold.world.facts(id);
-    let first = !facts.deleted;
+    let (first, was_absent) = (!facts.deleted, facts.absent.is_some());
     let new = facts.bury(event.occurred_at);
     let deleted_at = facts.deleted_at;
     if !new {
         return Outcome::done("unchanged");
     }
+    fold.note_facts(Kind::User, id);
     if first {
-        *fold.world.deletions.entry(event.occurred_at.unwrap_or(fold.now)).or_default() += 1;
+        holds::count(fold, event, Kind::User);
+    }
+    let before = fold.world.account(id).cloned();
+    if fold.policy.hard
+        && let Some(row) = before.as_ref().filter(|row| row.is_live() || was_absent)
+    {
+        fold.plan.hard.push((row.id, id.to_owned()));
+    }
+    // Of an unknown id the same row is left; none where no rows are left, or where a returned person took it over.
+    let keeps_row = before.is_some() || (first && !fold.policy.hard);
+    remove(fold, event, id, deleted_at, keeps_row, first)
+}
+
+/// A comparison found a user absent at Clerk. Their row is emptied as by a deletion, and stays: under the same stable id it
+/// is filled again when Clerk shows them.
+pub(super) fn absent(fold: &mut Fold<'_>, event: &Event, absence: &Absence) -> Outcome {
+    let id = absence.key.as_str();
+    if fold.world.facts(id).outdates(&absence.seen) {
+        return Outcome::skipped("stale");
+    }
+    if let Some(row) = fold.world.live(id).cloned() {
+        if let Some(outcome) = holds::cancelled(fold, None, Kind::User, id) {
+            return outcome;
+        }
+        if row.deletion_held_at.is_some() && fold.policy.holds {
+            return Outcome::held("hold: the deletion of this user waits for an operator");
+        }
+        if let Some(reason) = holds::sole_admin(fold, id) {
+            return hold(fold, event, id, reason);
+        }
+    }
+    if !fold.world.facts(id).vanish(&absence.seen) {
+        return Outcome::done("unchanged");
     }
     fold.note_facts(Kind::User, id);
+    if fold.world.live(id).is_none() {
+        return Outcome::done("unchanged");
+    }
+    remove(fold, event, id, None, true, true)
+}
+
+/// Empties a user's row, and tells it where they were live. `first`: nobody knew before that they are gone.
+fn remove(
+    fold: &mut Fold<'_>,
+    event: &Event,
+    id: &str,
+    deleted_at: Option<Time>,
+    keeps_row: bool,
+    first: bool,
+) -> Outcome {
     let before = fold.world.account(id).cloned();
     let new_id = (fold.ids)();
     let after = deletion::emptied(before.as_deref(), id, deleted_at, new_id, fold.now);
@@ -150,12 +208,8 @@ pub(super) fn deleted(fold: &mut Fold<'_>, event: &Event, id: &str) -> Outcome {
         let verified = row.addresses.iter().filter(|(_, address)| address.verified);
         let digests = verified.map(|(address, _)| (row.id, emails::digest(&fold.policy.hash_key, address)));
         fold.plan.forgotten.extend(digests);
-        if fold.policy.hard {
-            fold.plan.hard.push((row.id, id.to_owned()));
-        }
     }
-    // Of an unknown id the same row is left; none where no rows are left, or where a returned person took it over.
-    if before.is_some() || (first && !fold.policy.hard) {
+    if keeps_row {
         fold.put(after);
     }
     if !first {
@@ -189,16 +243,7 @@ fn hold(fold: &mut Fold<'_>, event: &Event, id: &str, reason: String) -> Outcome
         fold.audit(event, id, diff);
         fold.tell(event, "user.updated", id, vec!["deletion_held_at".into()]);
         fold.plan.wake.clashes.insert(id.to_owned());
-        // A storm is one alert with a count, not one a person.
-        let (subject, text) = match reason.starts_with(holds::BREAKER) {
-            true => (
-                "deletions",
-                "more deletions than the breaker allows: further ones are held. `clerk-sync deletions list|release|cancel`"
-                    .to_owned(),
-            ),
-            false => (id, format!("the deletion of {id} is held ({reason}): release or cancel it")),
-        };
-        fold.plan.alerts.push(Alert { kind: "deletion.held", level: "warning", subject: subject.to_owned(), text });
+        holds::alert(fold, id, &reason);
     }
     Outcome::held(reason)
 }

@@ -14,6 +14,7 @@ use crate::clock::Time;
 use super::{
     Account,
     decisions::Decisions,
+    effects::Kind,
     facts::Facts,
     membership::{Member, Pair},
     organization::Org,
@@ -50,8 +51,13 @@ pub struct World {
     pub decisions: Decisions,
     /// Deleted persons in whose rows an address stood whose hash is still kept: digest, then Clerk ids.
     pub departed: HashMap<String, BTreeSet<String>>,
-    /// How many deletions of people, by the time that they carry: those within the breaker's window of the batch's own.
-    pub deletions: BTreeMap<Time, u32>,
+    /// How many deletions of users and of organisations, by the time that they carry: those within the breaker's window of
+    /// the batch's own.
+    pub deletions: HashMap<Kind, BTreeMap<Time, u32>>,
+    /// Deletions that an operator cancelled: of each subject of the batch, those up to this time.
+    pub cancelled: HashMap<(Kind, String), Time>,
+    /// Held deletions that an action of the batch is about: whose kind, and the latest time that they carry.
+    pub held: HashMap<String, (Kind, Time)>,
     by_address: HashMap<String, BTreeSet<String>>,
     by_identity: HashMap<Identity, BTreeSet<String>>,
     organizations: HashMap<String, (Facts, Option<Org>)>,

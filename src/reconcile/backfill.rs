@@ -84,6 +84,7 @@ impl Reconciler {
     /// # Errors
     /// [`RunError`]; it goes on where it stopped when it is started again.
     pub async fn backfill(&self, options: Options, meter: Arc<Meter>) -> Result<Backfilled, RunError> {
+        self.checked().await?;
         let run = self.begin("backfill", "full", "command", !options.restart).await?;
         let done = self.filled(&run, options, meter).await;
         match &done {
@@ -120,7 +121,7 @@ impl Reconciler {
         // Where a server is running it may be quicker; each row is done once.
         self.worker.drain().await?;
         let outcomes = shared.progress().tally.clone();
-        let proof = self.prove(run.started_at).await?;
+        let proof = self.prove(run.started_at, &outcomes).await?;
         Ok(Backfilled { outcomes, proof, resumed })
     }
 

@@ -4,7 +4,7 @@
 //! Lately changed people are found by the order of their change; organisations by reading all of them; memberships by
 //! the order of their age, since Clerk has no other: a changed role, and what Clerk no longer has, only a full run finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::Duration;
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::{
         object::{Kind, outline, stored},
     },
     clock::Time,
-    domain::plan::Alert,
+    domain::{Version, event::Absence, membership::Pair, plan::Alert},
     sync::{objects::Origin, raise::raise},
     telemetry::metrics,
 };
@@ -24,13 +24,16 @@ use super::{
     Reconciler, RunError,
     extras::Seen,
     patience::{TURN, patiently},
-    report::{Drift, word},
+    report::{Drift, Held, Item, word},
     runs::{self, Run},
     scan::{List, Offset, Window},
 };
 
 /// An incremental run looks this much further back than the last one began.
 const OVERLAP: Duration = Duration::minutes(10);
+
+/// So many buried subjects are asked for by their ids in one run.
+const VERIFIED: usize = 1_000;
 
 /// A longer absence is made up for by a full run: Clerk's order of change is read by offset, which gets slower and
 /// slower the further back it goes.
@@ -54,6 +57,19 @@ pub struct Options {
     pub dry_run: bool,
     /// Leave changes alone that are younger than `reconcile.settle`.
     pub scheduled: bool,
+    /// How many of each kind may be removed, in place of `reconcile.max_removal_share` and `reconcile.extras_max`.
+    pub allow_removals: Option<u64>,
+}
+
+/// One comparison under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scan {
+    pub scope: Scope,
+    pub dry: bool,
+    /// What changed after this moment is left alone.
+    pub until: Option<Time>,
+    pub started: Time,
+    pub allow_removals: Option<u64>,
 }
 
 impl Reconciler {
@@ -62,6 +78,7 @@ impl Reconciler {
     /// # Errors
     /// [`RunError`]; what was repaired by then stands.
     pub async fn reconcile(&self, options: Options) -> Result<Drift, RunError> {
+        self.checked().await?;
         let since = match options.full {
             true => None,
             false => runs::last_start(&self.db).await?.filter(|last| self.clock.now() - *last < LONGEST),
@@ -72,13 +89,13 @@ impl Reconciler {
             None => ("full", Scope::Everything),
         };
         if options.dry_run {
-            return self.compare(scope, true, None).await;
+            return self.compare(self.scan(scope, true, options)).await;
         }
         let origin = if options.scheduled { "schedule" } else { "command" };
         let run = self.begin("reconcile", mode, origin, false).await?;
         let settle = Duration::from_std(self.config.settle).unwrap_or(Duration::minutes(2));
         let until = options.scheduled.then(|| run.started_at - settle);
-        let found = self.compared(&run, scope, until).await;
+        let found = self.compared(&run, Scan { until, ..self.scan(scope, false, options) }).await;
         match &found {
             Ok(drift) => {
                 self.tell(drift).await?;
@@ -89,7 +106,11 @@ impl Reconciler {
         found
     }
 
-    async fn compared(&self, run: &Run, scope: Scope, until: Option<Time>) -> Result<Drift, RunError> {
+    pub(super) fn scan(&self, scope: Scope, dry: bool, options: Options) -> Scan {
+        Scan { scope, dry, until: None, started: self.clock.now(), allow_removals: options.allow_removals }
+    }
+
+    async fn compared(&self, run: &Run, scan: Scan) -> Result<Drift, RunError> {
         let keep = async {
             loop {
                 tokio::time::sleep(std::time::Duration::from_secs(5)).await;
@@ -99,14 +120,14 @@ impl Reconciler {
             }
         };
         tokio::select! {
-            found = self.compare(scope, false, until) => found,
+            found = self.compare(scan) => found,
             error = keep => Err(error),
         }
     }
 
-    /// Compares without a run of its own. What changed after `until` is left alone.
-    pub(super) async fn compare(&self, scope: Scope, dry: bool, until: Option<Time>) -> Result<Drift, RunError> {
-        let started = self.clock.now();
+    /// Compares without a run of its own.
+    pub(super) async fn compare(&self, scan: Scan) -> Result<Drift, RunError> {
+        let Scan { scope, dry, until, .. } = scan;
         let mut drift = Drift { dry_run: dry, ..Drift::default() };
         let mut seen = Seen::default();
         match scope {
@@ -123,9 +144,10 @@ impl Reconciler {
                 }
                 self.listed(List::Organizations, until, &mut drift, &mut seen).await?;
                 self.listed(List::Memberships, until, &mut drift, &mut seen).await?;
-                self.extras(&seen, started, dry, until.is_some(), &mut drift).await?;
+                self.extras(&seen, &scan, &mut drift).await?;
             }
         }
+        self.verify_buried(&mut drift).await?;
         if !dry {
             self.worker.drain().await?;
         }
@@ -192,26 +214,72 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Leaves of what is tombstoned here and was listed by Clerk that which Clerk still knows by its id: a list may be older
+    /// than the deletion. Beyond [`VERIFIED`] the list is believed.
+    async fn verify_buried(&self, drift: &mut Drift) -> Result<(), RunError> {
+        let listed = std::mem::take(&mut drift.tombstoned);
+        let parents: HashSet<String> = listed.iter().map(|(_, key)| key.clone()).collect();
+        for (index, (kind, key)) in listed.into_iter().enumerate() {
+            // A membership of somebody buried says nothing more than they do.
+            let pair = Pair::parse(&key).filter(|_| kind == Kind::Membership);
+            if pair.is_some_and(|pair| parents.contains(&pair.user) || parents.contains(&pair.organization)) {
+                continue;
+            }
+            let asked = Absence { kind, key, seen: Version::stored(String::new()) };
+            if index >= VERIFIED || patiently(&self.shutdown, || self.is_there(&asked)).await? {
+                let reason = Some("deleted here and alive at Clerk".to_owned());
+                drift.buried.push(Item { kind: word(kind), id: asked.key, fields: Vec::new(), reason });
+            }
+        }
+        Ok(())
+    }
+
     /// Counts the repairs, and raises an alert where there were any.
     async fn tell(&self, drift: &Drift) -> Result<(), RunError> {
         let sorts = drift.sorts();
         sorts.iter().for_each(|(sort, found)| metrics::drift(sort, found.count));
-        if drift.count() == 0 {
+        let alerts = alerts(drift);
+        if alerts.is_empty() {
             return Ok(());
         }
-        let counts: BTreeMap<&str, u64> = sorts.iter().map(|(sort, found)| (*sort, found.count)).collect();
+        let repeat = Duration::from_std(self.repeat).unwrap_or(Duration::MAX);
+        let tx = self.db.begin_commit().await?;
+        let now = self.clock.now();
+        raise(&tx, &alerts, repeat, &self.clock, now).await?;
+        tx.commit().await?;
+        self.applier.signals.outbox.wake();
+        Ok(())
+    }
+}
+
+/// What operators are told of a comparison.
+fn alerts(drift: &Drift) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for Held { kind, absent, live, allowed } in &drift.held {
+        let text = format!(
+            "a comparison with Clerk would remove {absent} of {live} {kind}, more than the {allowed} that \
+             reconcile.max_removal_share allows, so it removed nothing. `clerk-sync reconcile --full --dry-run` names them; if \
+             Clerk really has them no more, `clerk-sync reconcile --full --allow-removals {absent}` removes them"
+        );
+        alerts.push(Alert { kind: "reconcile.held", level: "error", subject: (*kind).into(), text });
+    }
+    if drift.buried.count > 0 {
+        let text = format!(
+            "{} deleted here and alive at Clerk: nothing but `user.deleted` or `organization.deleted` deletes for good, so the \
+             secret of the webhook may have leaked, or Clerk restored them. `clerk-sync runs` names them; see \
+             docs/recovery.md, \"Deleted here, alive at Clerk\"",
+            drift.buried.count
+        );
+        alerts.push(Alert { kind: "reconcile.buried", level: "error", subject: "deleted".into(), text });
+    }
+    if drift.lost() > 0 {
+        let counts: BTreeMap<&str, u64> = drift.sorts().iter().map(|(sort, found)| (*sort, found.count)).collect();
         let text = format!(
             "a comparison with Clerk found deliveries that were lost: {} missing, {} stale, {} extra, {} conflicting; what \
              could be repaired is. `clerk-sync runs` names them; see in Clerk's dashboard why deliveries fail",
             counts["missing"], counts["stale"], counts["extra"], counts["conflicting"]
         );
-        let alert = Alert { kind: "reconcile.drift", level: "warning", subject: "deliveries".into(), text };
-        let repeat = Duration::from_std(self.repeat).unwrap_or(Duration::MAX);
-        let tx = self.db.begin_commit().await?;
-        let now = self.clock.now();
-        raise(&tx, &[alert], repeat, &self.clock, now).await?;
-        tx.commit().await?;
-        self.applier.signals.outbox.wake();
-        Ok(())
+        alerts.push(Alert { kind: "reconcile.drift", level: "warning", subject: "deliveries".into(), text });
     }
+    alerts
 }

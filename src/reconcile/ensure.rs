@@ -20,6 +20,7 @@ use crate::{
     },
     db::{Db, Quiet, Stmt},
     domain::State,
+    instance::{Instance, InstanceError},
     sync::objects::{Applier, Origin},
 };
 
@@ -29,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked for again while somebody waits: by their delivery, and at Clerk.
 const LOOK: Duration = Duration::from_millis(200);
 const ASK: Duration = Duration::from_secs(1);
+
+/// The longest that one answer serves all who ask about the user, so that nobody's token spends what Clerk allows us.
+const ASK_MOST: Duration = Duration::from_secs(5);
+/// Users whose answers are remembered, and for how long without a question.
+const REMEMBERED_MOST: u64 = 10_000;
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
 /// A clash that is being refreshed settles by itself, at once where nothing is in the way: so long it is waited for,
 /// whatever the caller's own patience, and so often asked about.
@@ -74,14 +81,63 @@ enum Asked {
 
 type Flight = Shared<BoxFuture<'static, Result<Asked, EnsureError>>>;
 
+/// A request under way, and how many wait for it.
+struct Shelf {
+    flight: Flight,
+    waiters: usize,
+}
+
+type Flights = Arc<Mutex<HashMap<String, Shelf>>>;
+
+/// One who waits for a request. Dropped, whether it was answered or the caller has gone: the last one takes the request
+/// out, and with it what is left of it.
+struct Waiter<'a> {
+    flights: &'a Flights,
+    clerk_id: &'a str,
+    flight: Flight,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shelf) = flights.get_mut(self.clerk_id).filter(|shelf| shelf.flight.ptr_eq(&self.flight)) else {
+            return;
+        };
+        shelf.waiters -= 1;
+        if shelf.waiters == 0 || self.flight.peek().is_some() {
+            flights.remove(self.clerk_id);
+        }
+    }
+}
+
+/// An answer of Clerk's, when it was given, and the how manyth in a row it is.
+#[derive(Debug, Clone)]
+struct Remembered {
+    asked: Asked,
+    at: Instant,
+    times: u32,
+}
+
+impl Remembered {
+    /// How long nobody asks again: longer each time.
+    fn lasts(&self) -> Duration {
+        match self.asked {
+            Asked::Refreshing(_) => ASK_REFRESHED,
+            Asked::Answered(_) => ASK.saturating_mul(self.times).min(ASK_MOST),
+        }
+    }
+}
+
 /// Brings people in. Cheap to clone; clones share the requests that are under way.
 #[derive(Clone)]
 pub struct Ensurer {
     db: Db,
     /// Clerk's API, where it can be asked.
     api: Option<Api>,
+    instance: Instance,
     applier: Applier,
-    flights: Arc<Mutex<HashMap<String, Flight>>>,
+    flights: Flights,
+    answers: moka::sync::Cache<String, Remembered>,
 }
 
 impl std::fmt::Debug for Ensurer {
@@ -92,8 +148,14 @@ impl std::fmt::Debug for Ensurer {
 
 impl Ensurer {
     /// One a process.
-    pub fn new(api: Option<Api>, applier: Applier) -> Self {
-        Self { db: applier.db.clone(), api, applier, flights: Arc::default() }
+    pub fn new(api: Option<Api>, instance: Instance, applier: Applier) -> Self {
+        let answers = moka::sync::Cache::builder().max_capacity(REMEMBERED_MOST).time_to_idle(REMEMBERED_FOR).build();
+        Self { db: applier.db.clone(), api, instance, applier, flights: Arc::default(), answers }
+    }
+
+    /// How many requests are under way.
+    pub fn under_way(&self) -> usize {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Looks, asks, and looks again until somebody is there, it is certain that nobody will be, or `wait` is over.
@@ -102,24 +164,16 @@ impl Ensurer {
     /// What the database says.
     pub async fn ensure(&self, clerk_id: &str, wait: Duration) -> Result<Ensured, EnsureError> {
         let started = Instant::now();
-        let mut last = None::<(Instant, Asked)>;
         loop {
             if let Some(settled) = self.look(clerk_id).await? {
                 return Ok(settled);
             }
-            let pause = if let Some((_, Asked::Refreshing(_))) = &last { ASK_REFRESHED } else { ASK };
-            if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= pause) {
-                match self.fly(clerk_id).await? {
-                    Asked::Answered(answer @ (Ensured::Live | Ensured::Deleted | Ensured::Refused(_))) => {
-                        return Ok(answer);
-                    }
-                    asked => last = Some((Instant::now(), asked)),
+            let (wait, answer) = match self.answer(clerk_id).await? {
+                Asked::Answered(answer @ (Ensured::Live | Ensured::Deleted | Ensured::Refused(_))) => {
+                    return Ok(answer);
                 }
-            }
-            let (wait, answer) = match &last {
-                None => (wait, Ensured::Unknown),
-                Some((_, Asked::Answered(answer))) => (wait, answer.clone()),
-                Some((_, Asked::Refreshing(why))) => (wait.max(REFRESHED_WITHIN), Ensured::Unanswered(why.clone())),
+                Asked::Answered(answer) => (wait, answer),
+                Asked::Refreshing(why) => (wait.max(REFRESHED_WITHIN), Ensured::Unanswered(why)),
             };
             if started.elapsed() >= wait {
                 return Ok(answer);
@@ -150,26 +204,35 @@ impl Ensurer {
         })
     }
 
+    /// What Clerk said a moment ago, else what it says now.
+    async fn answer(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
+        let before = self.answers.get(clerk_id);
+        if let Some(known) = before.as_ref().filter(|known| known.at.elapsed() < known.lasts()) {
+            return Ok(known.asked.clone());
+        }
+        self.fly(clerk_id).await
+    }
+
     /// Asks Clerk, together with whoever is asking for the same person.
     async fn fly(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
-        let flight = {
+        let waiter = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights.get(clerk_id) {
-                Some(flight) => flight.clone(),
-                None => {
-                    let (this, id) = (self.clone(), clerk_id.to_owned());
-                    let flight = async move { this.fetch(&id).await }.boxed().shared();
-                    flights.insert(clerk_id.to_owned(), flight.clone());
-                    flight
-                }
-            }
+            let shelf = flights.entry(clerk_id.to_owned()).or_insert_with(|| {
+                let (this, id) = (self.clone(), clerk_id.to_owned());
+                Shelf { flight: async move { this.ask(&id).await }.boxed().shared(), waiters: 0 }
+            });
+            shelf.waiters += 1;
+            Waiter { flights: &self.flights, clerk_id, flight: shelf.flight.clone() }
         };
-        let answer = flight.clone().await;
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(clerk_id).is_some_and(|known| known.ptr_eq(&flight)) {
-            flights.remove(clerk_id);
-        }
-        answer
+        waiter.flight.clone().await
+    }
+
+    /// Asks Clerk and remembers the answer.
+    async fn ask(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
+        let asked = self.fetch(clerk_id).await?;
+        let times = self.answers.get(clerk_id).map_or(1, |before| before.times.saturating_add(1));
+        self.answers.insert(clerk_id.to_owned(), Remembered { asked: asked.clone(), at: Instant::now(), times });
+        Ok(asked)
     }
 
     async fn fetch(&self, clerk_id: &str) -> Result<Asked, EnsureError> {
@@ -178,6 +241,15 @@ impl Ensurer {
             let why = "Clerk cannot be asked: set clerk.secret_key (CLERK_SECRET_KEY)";
             return answered(Ensured::Unanswered(why.into()));
         };
+        if let Err(error) = self.instance.check(PATIENCE).await {
+            return match error {
+                InstanceError::Unanswered(error) => answered(Ensured::Unanswered(error.to_string())),
+                error => {
+                    tracing::error!(%error, "nobody is ensured");
+                    answered(Ensured::Unanswered("the secret key is of another instance of Clerk".into()))
+                }
+            };
+        }
         let object = match api.user(clerk_id, PATIENCE).await {
             Ok(Some(object)) => object,
             Ok(None) => return answered(Ensured::Unknown),

@@ -54,7 +54,11 @@ impl Reconciler {
     pub async fn fetch_parents(&self) -> Result<Fetched, RunError> {
         let now = self.clock.now();
         let parents = self.unheard(now).await?;
-        if parents.is_empty() || !lease::take(&self.db, LEASE, &self.owner, now, LENGTH).await? {
+        if parents.is_empty() {
+            return Ok(Fetched::default());
+        }
+        self.checked().await?;
+        if !lease::take(&self.db, LEASE, &self.owner, now, LENGTH).await? {
             return Ok(Fetched::default());
         }
         let fetched = self.fetch(&parents).await;

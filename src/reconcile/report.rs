@@ -1,6 +1,6 @@
 //! What runs found, in Clerk's ids and names of fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,11 @@ impl Tally {
         for applied in &report.applied {
             *of_kind.entry(applied.outcome.outcome.to_owned()).or_default() += 1;
         }
+    }
+
+    /// How many of a kind came to an outcome.
+    pub fn count(&self, kind: Kind, outcome: &str) -> u64 {
+        self.0.get(word(kind)).and_then(|of_kind| of_kind.get(outcome)).copied().unwrap_or_default()
     }
 
     /// How many objects were read.
@@ -76,6 +81,19 @@ impl Found {
     }
 }
 
+/// Of one kind, how many a run would have removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// The word of the kind.
+    pub kind: &'static str,
+    /// How many rows Clerk does not know; where not all were asked for, as many as those who were tell.
+    pub absent: u64,
+    /// How many live rows there are.
+    pub live: u64,
+    /// How many may be removed.
+    pub allowed: u64,
+}
+
 /// What a comparison with Clerk found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Drift {
@@ -89,6 +107,13 @@ pub struct Drift {
     pub extra: Found,
     /// At Clerk, and something here stands in the way.
     pub conflicting: Found,
+    /// Deleted here, and alive at Clerk.
+    pub buried: Found,
+    /// Tombstoned here, and in one of Clerk's lists: buried where Clerk knows them by their ids, too.
+    #[serde(skip)]
+    pub(super) tombstoned: BTreeSet<(Kind, String)>,
+    /// Of which kinds the run would have removed too many; then it removed nothing.
+    pub held: Vec<Held>,
     /// At Clerk, refused here by the rules of entry; no difference.
     pub refused: u64,
     /// Deliveries about these are stored and about to be applied; no difference.
@@ -102,12 +127,29 @@ pub struct Drift {
 impl Drift {
     /// Differences in all.
     pub fn count(&self) -> u64 {
+        self.lost() + self.buried.count
+    }
+
+    /// Differences that lost deliveries explain.
+    pub fn lost(&self) -> u64 {
         self.missing.count + self.stale.count + self.extra.count + self.conflicting.count
     }
 
+    /// Whether a difference is left that the run did not resolve.
+    pub fn is_unresolved(&self) -> bool {
+        let found = self.dry_run && self.count() > 0;
+        found || self.conflicting.count > 0 || self.buried.count > 0 || self.left > 0 || !self.held.is_empty()
+    }
+
     /// Each sort with its metric's label.
-    pub fn sorts(&self) -> [(&'static str, &Found); 4] {
-        [("missing", &self.missing), ("stale", &self.stale), ("extra", &self.extra), ("conflicting", &self.conflicting)]
+    pub fn sorts(&self) -> [(&'static str, &Found); 5] {
+        [
+            ("missing", &self.missing),
+            ("stale", &self.stale),
+            ("extra", &self.extra),
+            ("conflicting", &self.conflicting),
+            ("buried", &self.buried),
+        ]
     }
 
     /// Adds what became of objects of one kind. `told`: which of them only an alert would tell twice.
@@ -132,7 +174,10 @@ impl Drift {
             return;
         }
         match (outcome.state, outcome.outcome) {
-            (State::Done, "unchanged") | (State::Skipped, _) => {}
+            (State::Skipped, "tombstoned") if self.tombstoned.len() < NAMED => {
+                self.tombstoned.insert((kind, subject.to_owned()));
+            }
+            (State::Done, "unchanged") | (State::Skipped | State::Discarded, _) => {}
             _ if applied.in_flight => self.in_flight += 1,
             (State::Done, "created") => self.missing.push(item(Vec::new(), None)),
             (State::Done, "deleted") => self.extra.push(item(Vec::new(), None)),

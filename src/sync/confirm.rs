@@ -16,12 +16,13 @@ use sea_orm::DbErr;
 
 use crate::{
     clerk::{
-        api::{Api, ApiError, IDS_MAX},
+        api::{Api, IDS_MAX},
         object::outline,
     },
     clock::{Clock, Time},
     db::{Db, Rows, Stmt},
     domain::{Change, Event, entry::GONE},
+    instance::Instance,
 };
 
 /// What is said of an event that waits for Clerk to know its person.
@@ -44,6 +45,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Confirm {
     api: Api,
+    instance: Instance,
     required: bool,
     db: Db,
     clock: Clock,
@@ -56,9 +58,9 @@ pub type Later = Vec<(i64, Time, &'static str)>;
 
 impl Confirm {
     /// `required`: where Clerk cannot be asked nobody enters; else they do.
-    pub fn new(api: Api, required: bool, db: Db, clock: Clock) -> Self {
+    pub fn new(api: Api, instance: Instance, required: bool, db: Db, clock: Clock) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(REMEMBERED_MOST).time_to_live(REMEMBERED).build();
-        Self { api, required, db, clock, known, warned: Arc::default() }
+        Self { api, instance, required, db, clock, known, warned: Arc::default() }
     }
 
     /// Judges the events (each with the time of its receipt): some become refused; those to be looked at later are
@@ -114,7 +116,17 @@ impl Confirm {
         let (plain, odd): (Vec<&String>, Vec<&String>) = ids.iter().partition(|id| is_plain(id));
         let mut answers = Answers::default();
         answers.absent.extend(odd.into_iter().cloned());
+        if plain.is_empty() {
+            return answers;
+        }
         let patience = if self.required { PATIENCE.1 } else { PATIENCE.0 };
+        // What another instance does not know says nothing about anybody's existence here.
+        if let Err(error) = self.instance.check(patience).await {
+            self.warn(&error);
+            let wait = Duration::from_secs(5).mul_f64(1.0 + 0.5 * fastrand::f64());
+            answers.unanswered.extend(plain.into_iter().map(|id| (id.clone(), wait)));
+            return answers;
+        }
         let requests = plain.chunks(IDS_MAX).map(|chunk| async move {
             let ids: Vec<&str> = chunk.iter().map(|id| id.as_str()).collect();
             (chunk, self.api.users(&ids, patience).await)
@@ -142,7 +154,7 @@ impl Confirm {
         answers
     }
 
-    fn warn(&self, error: &ApiError) {
+    fn warn(&self, error: &dyn std::fmt::Display) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             *warned = Some(Instant::now());

@@ -41,6 +41,9 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy
         }
     }
     facts(tx, &mut world, &subjects, &touched, events).await?;
+    words::deletions(tx, &mut world, events, policy, now).await?;
+    words::cancelled(tx, &mut world, events).await?;
+    words::held(tx, &mut world, events).await?;
     let mut others = touched.parents();
     // Whose session ended: for the topic of theirs.
     others.extend(events.iter().filter_map(|event| match &event.change {
@@ -52,7 +55,6 @@ pub async fn world(tx: &impl ConnectionTrait, events: &[&Event], policy: &Policy
         words::conflicts(tx, &mut world, &subjects).await?;
         words::decisions(tx, &mut world, &subjects).await?;
         words::departed(tx, &mut world, events, policy, now).await?;
-        words::deletions(tx, &mut world, events, policy, now).await?;
         others.extend(holders(tx, &world, events).await?);
     }
     others.retain(|id| !subjects.contains(id));
@@ -140,6 +142,7 @@ async fn read_facts(tx: &impl ConnectionTrait, world: &mut World, keys: Rows) ->
             banned: row.banned,
             deprovisioned: row.deprovisioned,
             pair: row.pair.as_deref().and_then(Pair::parse),
+            absent: row.absent_version.map(Version::stored),
         };
         match row.kind.as_str() {
             "user" => world.load_facts(row.key, facts),

@@ -117,7 +117,8 @@ impl Applier {
         // An object that clashes is parked and read again with its blocker, once: not one that was just read for that, nor
         // where nothing is written.
         let refreshed = (dry || origin == Origin::Refresh).then(Refreshed::default);
-        let event = |row| Event { actor: origin.as_str(), refreshed: refreshed.clone(), ..decode(row, None) };
+        let event =
+            |row| Event { actor: origin.as_str(), from_api: true, refreshed: refreshed.clone(), ..decode(row, None) };
         let events: Vec<Event> = numbered.map(event).collect();
         let subjects: BTreeSet<String> =
             events.iter().filter_map(|event| event.change.subject()).map(str::to_owned).collect();

@@ -10,7 +10,7 @@ use crate::{
     clerk::decode::{Stored, decode},
     clock::Clock,
     db::{Db, Quiet, Stmt, is_data_error},
-    domain::{Change, Event, Outcome, Policy, State, operators::Action, plan},
+    domain::{Change, Event, Outcome, Policy, State, holds::CANCELLED, operators::Action, plan},
 };
 
 use super::{
@@ -56,6 +56,7 @@ impl Operator<'_> {
             occurred_at: None,
             actor: self.name,
             change: Change::Operator(action),
+            from_api: false,
             refreshed: None,
         };
         let tx = self.db.begin_commit().await?;
@@ -80,13 +81,17 @@ impl Operator<'_> {
         Ok(())
     }
 
-    /// Applies held deletions: this person's, or everybody's. Returns whose.
+    /// Applies held deletions: this user's or organisation's, or all of them. Returns whose. One that was cancelled is
+    /// released by its id: the decision is taken back.
     ///
     /// # Errors
     /// [`OperateError::Condition`] when none is held.
     pub async fn release(&self, clerk_id: Option<&str>) -> Result<Vec<String>, OperateError> {
         let policy = Policy { holds: false, ..self.policy.clone() };
         let (mut released, mut after) = (Vec::new(), 0);
+        if let Some(clerk_id) = clerk_id {
+            self.take_back(clerk_id).await?;
+        }
         loop {
             let rows = self.held(after, clerk_id).await?;
             let Some(last) = rows.last().map(|row| row.seq) else { break };
@@ -96,12 +101,15 @@ impl Operator<'_> {
             let done = match commit(self.db, State::Held, &all, &policy, self.clock).await {
                 Ok(done) => done,
                 Err(CommitError::Transient(error) | CommitError::Data(error)) => return Err(error.into()),
-                Err(CommitError::Panic | CommitError::Changed) => continue,
+                Err(CommitError::Panic) => {
+                    return Err(OperateError::Condition("applying it fails by a fault of clerk-sync; its log has the place".into()));
+                }
+                Err(CommitError::Changed) => continue,
             };
             // Others were released or cancelled meanwhile.
             let ended: HashSet<i64> = done.outcomes.iter().map(|(seq, _)| *seq).collect();
             let ended = events.iter().filter(|event| ended.contains(&event.seq));
-            released.extend(ended.filter_map(|event| event.change.person()).map(str::to_owned));
+            released.extend(ended.filter_map(|event| event.change.subject()).map(str::to_owned));
             after = last;
         }
         released.sort();
@@ -112,13 +120,35 @@ impl Operator<'_> {
         Ok(released)
     }
 
+    /// Undoes a cancellation: the deletions that it discarded are held again.
+    async fn take_back(&self, clerk_id: &str) -> Result<(), DbErr> {
+        let tx = self.db.begin_commit().await?;
+        let delete = Stmt::new(&tx, "delete from clerk_sync.deletion_decisions where subject = ").val(clerk_id);
+        if delete.exec(&tx).await? == 0 {
+            return tx.rollback().await;
+        }
+        Stmt::new(&tx, "update clerk_sync.inbox set state = 'held', outcome = 'held', finished_at = ")
+            .val(self.clock.now())
+            .sql(" where state = 'discarded' and reason = ")
+            .val(CANCELLED)
+            .sql(" and subject = ")
+            .val(clerk_id)
+            .sql(" and event_type in ")
+            .sql(write::inbox::HELD_DELETIONS)
+            .exec(&tx)
+            .await?;
+        tx.commit().await
+    }
+
     /// Reads held deletions after `after`, oldest first.
     async fn held(&self, after: i64, clerk_id: Option<&str>) -> Result<Vec<Stored>, DbErr> {
         let mut find = Stmt::new(
             &self.db.write,
             "select seq, svix_id, event_type, subject, object_id, body, instance_id, occurred_at, received_at
-                from clerk_sync.inbox where state = 'held' and event_type = 'user.deleted' and seq > ",
+                from clerk_sync.inbox where state = 'held' and event_type in ",
         )
+        .sql(write::inbox::HELD_DELETIONS)
+        .sql(" and seq > ")
         .val(after);
         if let Some(clerk_id) = clerk_id {
             find = find.sql(" and subject = ").val(clerk_id);

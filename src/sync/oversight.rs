@@ -4,6 +4,7 @@ use sea_orm::{DbErr, FromQueryResult};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::write;
 use crate::{
     clock::{Time, rfc3339},
     db::{Db, Stmt},
@@ -44,12 +45,13 @@ pub fn conflict_json(row: &entity::conflicts::Model) -> Value {
     })
 }
 
-/// A deletion that waits for a word.
+/// A deletion, of a user or an organisation, that waits for an operator.
 #[derive(Debug, Clone, FromQueryResult)]
 #[expect(missing_docs, reason = "the names are the columns'")]
 pub struct HeldDeletion {
     pub seq: i64,
     pub clerk_id: String,
+    pub event_type: String,
     pub svix_id: String,
     pub reason: Option<String>,
     pub occurred_at: Option<Time>,
@@ -61,7 +63,7 @@ impl HeldDeletion {
     /// As readers see it.
     pub fn to_json(&self) -> Value {
         json!({
-            "clerk_id": self.clerk_id, "svix_id": self.svix_id, "reason": self.reason,
+            "clerk_id": self.clerk_id, "event_type": self.event_type, "svix_id": self.svix_id, "reason": self.reason,
             "occurred_at": self.occurred_at.map(rfc3339), "received_at": rfc3339(self.received_at),
             "deletion_held_at": self.deletion_held_at.map(rfc3339),
         })
@@ -75,10 +77,12 @@ impl HeldDeletion {
 pub async fn held_deletions(db: &Db, before: i64, limit: i64) -> Result<Vec<HeldDeletion>, DbErr> {
     Stmt::new(
         &db.read,
-        "select i.seq, i.subject as clerk_id, i.svix_id, i.reason, i.occurred_at, i.received_at, u.deletion_held_at
+        "select i.seq, i.subject as clerk_id, i.event_type, i.svix_id, i.reason, i.occurred_at, i.received_at, u.deletion_held_at
             from clerk_sync.inbox i left join clerk_sync.users u on u.clerk_id = i.subject
-            where i.state = 'held' and i.event_type = 'user.deleted' and i.subject is not null and i.seq < ",
+            where i.state = 'held' and i.event_type in ",
     )
+    .sql(write::inbox::HELD_DELETIONS)
+    .sql(" and i.subject is not null and i.seq < ")
     .val(before)
     .sql(" order by i.seq desc limit ")
     .val(limit)

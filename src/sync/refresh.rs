@@ -20,12 +20,13 @@ use sea_orm::DbErr;
 
 use crate::{
     clerk::{
-        api::{Api, ApiError, IDS_MAX, Objects},
+        api::{Api, IDS_MAX, Objects},
         decode::{Stored, decode},
         object::{Kind, outline, stored},
     },
     db::{Rows, Stmt},
     domain::{Change, Event, Version, emails, event::Refreshed},
+    instance::Instance,
 };
 
 use super::{
@@ -43,13 +44,14 @@ const MAX_PROOFS: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Refresher {
     api: Api,
+    instance: Instance,
     applier: Applier,
 }
 
 impl Refresher {
     /// Asks nothing yet.
-    pub fn new(api: Api, applier: Applier) -> Self {
-        Self { api, applier }
+    pub fn new(api: Api, instance: Instance, applier: Applier) -> Self {
+        Self { api, instance, applier }
     }
 
     /// Brings both users of each clash up to date, and marks the events as refreshed. An event whose addresses no other
@@ -67,6 +69,11 @@ impl Refresher {
             }
         }
         if clashes.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.instance.check(REQUEST_TIMEOUT).await {
+            warn(&error);
+            clashes.into_iter().for_each(|(event, _)| event.refreshed = Some(Refreshed::default()));
             return Ok(());
         }
         let newcomers = clashes.iter().filter_map(|(event, _)| event.change.person());
@@ -144,7 +151,7 @@ impl Refresher {
     }
 }
 
-fn warn(error: &ApiError) {
+fn warn(error: &dyn std::fmt::Display) {
     tracing::warn!(%error, "clashes cannot be refreshed from Clerk; they become conflicts as they are");
 }
 

@@ -37,7 +37,7 @@ pub struct Page {
     pub last: i64,
 }
 
-/// Selected events after `after`, `limit` at most.
+/// Selected events after `after`, `limit` at most. What an operator discarded is selected only by `state` or `svix_id`.
 ///
 /// # Errors
 /// What the database says.
@@ -57,6 +57,9 @@ pub async fn page(db: &Db, selection: &Selection, after: i64, limit: u32) -> Res
         if let Some(value) = value {
             find = find.sql(clause).val(value.as_str());
         }
+    }
+    if selection.state.is_none() && selection.svix_id.is_none() {
+        find = find.sql(" and state <> 'discarded'");
     }
     if let Some(since) = selection.since {
         find = find.sql(" and received_at >= ").val(since);

@@ -24,6 +24,7 @@ use crate::{
         due::{self, Bounds, Due},
         retry::{Attempt, Deferred, defer},
     },
+    instance::Instance,
     telemetry::metrics,
     wake::Signals,
 };
@@ -48,7 +49,8 @@ pub struct Worker {
     pub policy: Policy,
     pub clock: Clock,
     pub config: config::Sync,
-    pub instance: Option<String>,
+    /// Deliveries of other instances are refused.
+    pub instance: Instance,
     /// Where Clerk is to be asked about new people.
     pub confirm: Option<Confirm>,
     /// Where Clerk is to be asked about clashes.
@@ -124,9 +126,10 @@ impl Worker {
     pub(super) async fn prepare(&self, rows: Vec<Due>) -> Result<Batch, sea_orm::DbErr> {
         let mut batch = Batch::default();
         let clashes: HashSet<i64> = rows.iter().filter(|row| row.awaits.is_some()).map(|row| row.stored.seq).collect();
+        let instance = self.instance.expected().await?;
         for Due { stored, attempts, received_at, .. } in rows {
             let offender = Offender::stored(&stored);
-            match catch_unwind(AssertUnwindSafe(|| decode(stored, self.instance.as_deref()))) {
+            match catch_unwind(AssertUnwindSafe(|| decode(stored, instance.as_deref()))) {
                 Ok(event) => {
                     batch.events.push((event, attempts));
                     batch.received.push(received_at);

@@ -36,6 +36,7 @@ pub(super) async fn plan(
     facts(tx, plan, now).await?;
     oversight::revoked(tx, plan, now).await?;
     oversight::decisions(tx, plan, actor, now).await?;
+    oversight::cancelled(tx, plan, actor, now).await?;
     oversight::forgotten(tx, plan, now + policy.relink_window).await?;
     oversight::conflicts(tx, &plan.conflicts, now).await?;
     oversight::audit(tx, &plan.audit, now).await?;
@@ -49,7 +50,7 @@ pub(super) async fn plan(
     crate::outbox::append::append(tx, plan.outbox.iter().chain(&raised), clock, now).await
 }
 
-const FACTS: [Col; 9] = [
+const FACTS: [Col; 10] = [
     Col("kind", Type::Text),
     Col("key", Type::Text),
     Col("version", Type::Text),
@@ -59,6 +60,7 @@ const FACTS: [Col; 9] = [
     Col("banned", Type::Bool),
     Col("deprovisioned", Type::Bool),
     Col("pair", Type::Text),
+    Col("absent_version", Type::Text),
 ];
 
 async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), DbErr> {
@@ -74,6 +76,7 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
             Cell::Bool(facts.banned),
             Cell::Bool(facts.deprovisioned),
             facts.pair.as_ref().map(ToString::to_string).as_deref().into(),
+            facts.absent.as_ref().map(|version| version.as_str()).into(),
         ]);
     }
     if rows.is_empty() {
@@ -81,9 +84,13 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
     }
     Stmt::new(
         tx,
-        "insert into clerk_sync.subjects (kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, buried_at)
-            select kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, case when deleted then ",
+        "insert into clerk_sync.subjects (kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair,
+                absent_version, buried_at, absent_at)
+            select kind, key, version, entered, deleted, deleted_at, banned, deprovisioned, pair, absent_version,
+                case when deleted then ",
     )
+    .val(now)
+    .sql(" end, case when absent_version is not null then ")
     .val(now)
     .sql(" end from ")
     .rows(rows)
@@ -91,6 +98,8 @@ async fn facts(tx: &impl ConnectionTrait, plan: &Plan, now: Time) -> Result<(), 
         " where true on conflict (kind, key) do update set version = excluded.version, entered = excluded.entered,
             deleted = excluded.deleted, deleted_at = excluded.deleted_at,
             banned = excluded.banned, deprovisioned = excluded.deprovisioned, pair = excluded.pair,
+            absent_version = excluded.absent_version,
+            absent_at = case when excluded.absent_version is null then null else coalesce(subjects.absent_at, excluded.absent_at) end,
             buried_at = coalesce(subjects.buried_at, excluded.buried_at)",
     )
     .exec(tx)

@@ -127,7 +127,7 @@ pub const REFUSALS: [&str; 23] = [
     "other_session",
     "service_token",
 ];
-const DRIFTS: [&str; 4] = ["missing", "stale", "extra", "conflicting"];
+const DRIFTS: [&str; 5] = ["missing", "stale", "extra", "conflicting", "buried"];
 
 /// Describes every metric that this process counts, and puts every series of it at zero.
 pub fn register() {
@@ -211,7 +211,7 @@ pub fn clerk_request(endpoint: &'static str, status: &'static str) {
     counter!(CLERK_REQUESTS, "endpoint" => endpoint, "status" => status).increment(1);
 }
 
-/// A reconciliation found rows that were `missing`, `stale` or `extra`.
+/// A reconciliation found rows that were `missing`, `stale`, `extra`, `conflicting` or `buried`.
 pub fn drift(kind: &'static str, rows: u64) {
     counter!(DRIFT, "kind" => kind).increment(rows);
 }

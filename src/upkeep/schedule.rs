@@ -44,7 +44,7 @@ impl Schedule {
             self.listen(started).await;
             match self.due().await {
                 Ok(None) => {}
-                Ok(Some(options)) => self.compare(options).await,
+                Ok(Some(options)) => pause = self.compare(options).await,
                 Err(error) => {
                     tracing::warn!(error = %crate::db::Quiet(&error), "when the next comparison with Clerk is due cannot be read");
                 }
@@ -52,20 +52,33 @@ impl Schedule {
         }
     }
 
-    async fn compare(&self, options: Options) {
+    /// Returns when to look again whether something is due.
+    async fn compare(&self, options: Options) -> Duration {
         match self.with.reconcile(options).await {
+            Ok(drift) if !drift.held.is_empty() => {
+                tracing::error!(
+                    "a comparison with Clerk is held: it would remove more than reconcile.max_removal_share"
+                );
+            }
             Ok(drift) if drift.count() == 0 => tracing::info!(full = options.full, "in step with Clerk"),
             Ok(drift) => tracing::warn!(
                 missing = drift.missing.count,
                 stale = drift.stale.count,
                 extra = drift.extra.count,
                 conflicting = drift.conflicting.count,
+                buried = drift.buried.count,
                 "deliveries were lost; what a comparison with Clerk found is repaired"
             ),
             // Another replica is at it, or this one is to end.
             Err(RunError::Busy(_) | RunError::Interrupted) => {}
+            // It stays due; what is wrong takes an operator, or Clerk, longer than a look.
+            Err(error @ RunError::Instance(_)) => {
+                tracing::error!(%error, "no comparison with Clerk");
+                return LISTEN;
+            }
             Err(error) => tracing::warn!(%error, "a comparison with Clerk came to no end"),
         }
+        LOOK
     }
 
     async fn listen(&self, started: Time) {

@@ -69,6 +69,9 @@ fn bounds() -> BTreeMap<&'static str, Option<i64>> {
         ("conflict_decisions.newcomer", id),
         ("conflict_decisions.older", id),
         ("conflict_decisions.address", address),
+        // Ids of held deletions, which stand in `inbox.subject`.
+        ("deletion_decisions.kind", None),
+        ("deletion_decisions.subject", None),
         ("revoked_sessions.session_id", id),
         // The ids of parents, which stand in `inbox.awaits` too; written where thousands wait.
         ("wakes.parent", None),

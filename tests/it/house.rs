@@ -9,7 +9,7 @@ const ORDER: [&[&str]; 15] = [
     &["clerk"],
     &["db", "telemetry"],
     &["audit"],
-    &["wake", "meta", "access", "lease"],
+    &["wake", "meta", "instance", "access", "lease"],
     &["backends"],
     &["inbox", "outbox"],
     &["sync"],

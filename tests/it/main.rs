@@ -37,6 +37,7 @@ mod search;
 mod send;
 mod simulated;
 mod sinks;
+mod slips;
 mod stream;
 mod support;
 mod sweep;

@@ -51,6 +51,12 @@ impl World {
         Self { state: Arc::new(Mutex::new(state)), clock, instance_id }
     }
 
+    /// The same world under another id of its instance.
+    #[must_use]
+    pub fn with_instance_id(self, id: &str) -> Self {
+        Self { instance_id: id.into(), ..self }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,8 +8,9 @@ use crate::{
     clock::{Time, from_millis},
     domain::{
         Change, Event, Organization, User, Version,
-        event::{OrganizationSnapshot, Snapshot},
+        event::{Absence, OrganizationSnapshot, Snapshot},
         membership::{Membership, Pair, Terms, Told},
+        plan::Kind,
         user::{Email, Identity},
     },
 };
@@ -34,6 +35,10 @@ pub(super) enum Act {
     Leave(usize, usize),
     Promote(usize, usize, bool),
     Dissolve(usize),
+    /// A comparison finds a user absent, of whom Clerk goes on telling.
+    Vanish(usize),
+    /// The same of an organisation.
+    VanishOrganization(usize),
 }
 
 pub(super) const PERSONS: usize = 4;
@@ -69,6 +74,15 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         4 => (organization.clone(), person.clone()).prop_map(|(o, p)| Act::Leave(o, p)),
         3 => (organization.clone(), person, any::<bool>()).prop_map(|(o, p, a)| Act::Promote(o, p, a)),
         1 => organization.prop_map(Act::Dissolve),
+    ]
+}
+
+/// Everything, and comparisons that find absent what is there.
+pub(super) fn act_in_absence() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => act(),
+        2 => (0..PERSONS).prop_map(Act::Vanish),
+        1 => (0..ORGANIZATIONS).prop_map(Act::VanishOrganization),
     ]
 }
 
@@ -129,6 +143,13 @@ impl Clerk {
     pub(super) fn act(&mut self, act: &Act) {
         if self.organize(act) {
             return;
+        }
+        match act {
+            Act::Vanish(person) => return self.vanish(Kind::User, &name(*person)),
+            Act::VanishOrganization(organization) => {
+                return self.vanish(Kind::Organization, &organization_name(*organization));
+            }
+            _ => {}
         }
         let person = match act {
             Act::Rename(p, _)
@@ -246,6 +267,59 @@ impl Clerk {
         }
     }
 
+    /// Everything that is there, as Clerk's API shows it: users and organisations before their memberships, and each
+    /// with a version below that of the event which told it.
+    pub(super) fn shown(&self) -> Vec<Event> {
+        let at = |time: Option<Time>| time.map_or(0, ms);
+        let users = self.users.values().map(|user| {
+            let version = Version::of(at(user.updated_at) / 14 * 14, at(user.updated_at) / 14 * 14, user);
+            Change::User(Box::new(Snapshot { user: user.clone(), version, emptied: vec![] }))
+        });
+        let organizations = self.organizations.values().map(|row| {
+            let version = Version::of(at(row.updated_at) / 14 * 14, at(row.updated_at) / 14 * 14, row);
+            Change::Organization(Box::new(OrganizationSnapshot { organization: row.clone(), version, emptied: vec![] }))
+        });
+        let members = self.members.values().map(|member| {
+            let Membership { clerk_id, pair, role, permissions, created_at, updated_at } = member.clone();
+            let key = pair.to_string();
+            let terms = Terms { role, permissions, created_at, updated_at };
+            let version = Version::of_membership(
+                (ms(created_at), &clerk_id),
+                false,
+                at(updated_at),
+                at(updated_at),
+                &(&pair, &terms.role),
+            );
+            let (organization, user) = (Some(pair.organization), Some(pair.user));
+            let (version, clerk_id, terms) = (Some(version), Some(clerk_id), Some(terms));
+            Change::Membership(Box::new(Told { version, clerk_id, organization, user, terms, key }))
+        });
+        let event = |(seq, change): (i64, Change)| Event {
+            seq,
+            correlation_id: format!("api_{seq}"),
+            event_type: "user.updated".into(),
+            occurred_at: None,
+            actor: "reconcile",
+            change,
+            from_api: true,
+            refreshed: None,
+        };
+        (0..).zip(users.chain(organizations).chain(members)).map(event).collect()
+    }
+
+    /// As of the newest version that was told.
+    fn vanish(&mut self, kind: Kind, key: &str) {
+        let versions = self.events.iter().filter_map(|event| match &event.change {
+            Change::User(snapshot) if snapshot.user.clerk_id == key => Some(&snapshot.version),
+            Change::Organization(snapshot) if snapshot.organization.clerk_id == key => Some(&snapshot.version),
+            _ => None,
+        });
+        if let Some(seen) = versions.max().cloned() {
+            self.now += 7;
+            self.push(Change::Absent(Absence { kind, key: key.to_owned(), seen }));
+        }
+    }
+
     fn delete(&mut self, person: usize) {
         self.now += 7;
         self.push(Change::UserDeleted { clerk_id: name(person) });
@@ -261,6 +335,7 @@ impl Clerk {
             occurred_at,
             actor: "clerk",
             change,
+            from_api: false,
             refreshed: None,
         });
     }

@@ -8,6 +8,7 @@ use crate::{
     clock::Time,
     domain::{
         Account, Change, Event, Outcome, Policy, State, World, emails, entry,
+        event::Absence,
         facts::Facts,
         membership::{Member, Pair},
         organization::Org,
@@ -89,6 +90,9 @@ impl Store {
                     pairs.extend(creator.map(|user| Pair { organization: organization.clerk_id.clone(), user }));
                 }
                 Change::OrganizationDeleted { clerk_id } => *touched.entry(clerk_id.clone()).or_default() += 1,
+                Change::Absent(Absence { kind: Kind::Organization, key, .. }) => {
+                    *touched.entry(key.clone()).or_default() += 1;
+                }
                 Change::Membership(told) => {
                     let known = told.clerk_id.as_ref().and_then(|id| self.facts.get(&(Kind::MembershipId, id.clone())));
                     for (id, facts) in told.clerk_id.iter().zip(known) {
@@ -110,8 +114,11 @@ impl Store {
         for (pair, member) in &self.members {
             if subjects.contains(pair.user.as_str()) {
                 world.put_member(member.clone());
-                let leaves =
-                    |event: &Event| matches!(&event.change, Change::UserDeleted { clerk_id } if *clerk_id == pair.user);
+                let leaves = |event: &Event| match &event.change {
+                    Change::UserDeleted { clerk_id } => *clerk_id == pair.user,
+                    Change::Absent(Absence { kind: Kind::User, key, .. }) => *key == pair.user,
+                    _ => false,
+                };
                 if batch.iter().any(leaves) {
                     *touched.entry(pair.organization.clone()).or_default() += 1;
                 }
@@ -221,8 +228,12 @@ impl Store {
 
     /// Delivers and drains, in batches of random sizes.
     pub(super) fn run(&mut self, deliveries: Vec<Event>, policy: &Policy, rng: &mut fastrand::Rng) {
-        let mut deliveries =
-            deliveries.into_iter().enumerate().map(|(seq, event)| Event { seq: seq as i64, ..event }).peekable();
+        let first = self.inbox.len();
+        let mut deliveries = deliveries
+            .into_iter()
+            .enumerate()
+            .map(|(seq, event)| Event { seq: (first + seq) as i64, ..event })
+            .peekable();
         for round in 0.. {
             assert!(round < 10_000, "the loop must come to rest");
             let arriving = rng.usize(..6);

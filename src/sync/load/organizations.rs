@@ -11,9 +11,11 @@ use crate::{
     db::{Col, Rows, Stmt, Type},
     domain::{
         Change, Event, Organization, Policy, Version, World,
+        event::Absence,
         membership::{Member, Membership, Pair},
         operators::Action,
         organization::Org,
+        plan::Kind,
         policy::SoleAdmin,
     },
     json::{Object, Value},
@@ -48,6 +50,14 @@ impl Touched {
                     touched.add(organization);
                 }
                 Change::OrganizationDeleted { clerk_id } => touched.add(clerk_id.clone()),
+                Change::Absent(Absence { kind: Kind::Organization, key, .. }) => touched.add(key.clone()),
+                Change::Absent(Absence { kind: Kind::Membership, key, .. }) => {
+                    if let Some(pair) = Pair::parse(key) {
+                        touched.add(pair.organization.clone());
+                        touched.pairs.insert(pair);
+                    }
+                }
+                Change::Operator(Action::Cancel { clerk_id }) => _ = touched.organizations.insert(clerk_id.clone()),
                 Change::Membership(told) => {
                     let known = told.clerk_id.as_ref().and_then(|id| known.get(id)).cloned();
                     match told.pair().or(known) {
@@ -126,6 +136,7 @@ pub(super) async fn load(
 fn leaving(change: &Change) -> Option<&str> {
     match change {
         Change::UserDeleted { clerk_id } => Some(clerk_id),
+        Change::Absent(Absence { kind: Kind::User, key, .. }) => Some(key),
         Change::Operator(Action::Relink { to, .. }) => Some(to),
         _ => None,
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbErr};
 
+use super::super::write::inbox::HELD_DELETIONS;
 use crate::{
     clock::Time,
     db::{Cell, Col, Rows, Stmt, Type},
@@ -13,6 +14,7 @@ use crate::{
         decisions::{Decision, Verdict},
         emails,
         operators::Action,
+        plan::Kind,
         world::OpenConflict,
     },
 };
@@ -99,7 +101,7 @@ pub(super) async fn departed(
     Ok(())
 }
 
-/// For the breaker: when people were deleted, as far from the deletions of the batch as its window reaches.
+/// For the breaker: when users and organisations were deleted, as far from the deletions of the batch as its window reaches.
 pub(super) async fn deletions(
     tx: &impl ConnectionTrait,
     world: &mut World,
@@ -107,37 +109,97 @@ pub(super) async fn deletions(
     policy: &Policy,
     now: Time,
 ) -> Result<(), DbErr> {
-    const SPAN: [Col; 2] = [Col("first", Type::Time), Col("last", Type::Time)];
+    const SPAN: [Col; 3] = [Col("kind", Type::Text), Col("first", Type::Time), Col("last", Type::Time)];
     if policy.breaker_max == 0 || !policy.holds {
         return Ok(());
     }
-    let deletions = events.iter().filter(|event| matches!(event.change, Change::UserDeleted { .. }));
-    let moments: BTreeSet<Time> = deletions.map(|event| event.occurred_at.unwrap_or(now)).collect();
-    let mut spans: Vec<(Time, Time)> = Vec::new();
-    for at in moments {
-        let (first, last) = (at - policy.breaker_window, at + policy.breaker_window);
-        match spans.last_mut() {
-            // Spans that meet are one, so that nothing is counted twice.
-            Some(span) if first < span.1 => span.1 = last,
-            _ => spans.push((first, last)),
+    let mut rows = Rows::new(&SPAN);
+    for kind in [Kind::User, Kind::Organization] {
+        let deletions = events.iter().filter(|event| deleted(event).is_some_and(|(of, _)| of == kind));
+        let moments: BTreeSet<Time> = deletions.map(|event| event.occurred_at.unwrap_or(now)).collect();
+        let mut spans: Vec<(Time, Time)> = Vec::new();
+        for at in moments {
+            let (first, last) = (at - policy.breaker_window, at + policy.breaker_window);
+            match spans.last_mut() {
+                // Spans that meet are one, so that nothing is counted twice.
+                Some(span) if first < span.1 => span.1 = last,
+                _ => spans.push((first, last)),
+            }
         }
+        let row = |(first, last)| rows.push(vec![kind.as_str().into(), Cell::Time(first), Cell::Time(last)]);
+        spans.into_iter().for_each(row);
     }
-    if spans.is_empty() {
+    if rows.is_empty() {
         return Ok(());
     }
-    let mut rows = Rows::new(&SPAN);
-    spans.into_iter().for_each(|(first, last)| rows.push(vec![Cell::Time(first), Cell::Time(last)]));
-    let found = Stmt::new(tx, "select s.deleted_at, count(*) as n from ")
+    let found = Stmt::new(tx, "select s.kind, s.deleted_at, count(*) as n from ")
         .rows(rows)
         .sql(
-            " join clerk_sync.subjects s on s.deleted_at > r.first and s.deleted_at < r.last where s.kind = 'user'
-            group by s.deleted_at",
+            " join clerk_sync.subjects s on s.deleted_at > r.first and s.deleted_at < r.last where s.kind = r.kind
+            group by s.kind, s.deleted_at",
         )
         .all(tx)
         .await?;
     for row in &found {
         let (at, count): (Time, i64) = (row.try_get("", "deleted_at")?, row.try_get("", "n")?);
-        world.deletions.insert(at, u32::try_from(count).unwrap_or(u32::MAX));
+        let kind: String = row.try_get("", "kind")?;
+        let kind = if kind == Kind::User.as_str() { Kind::User } else { Kind::Organization };
+        world.deletions.entry(kind).or_default().insert(at, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    Ok(())
+}
+
+/// Whose deletion an event says, or infers.
+fn deleted<'a>(event: &'a Event) -> Option<(Kind, &'a str)> {
+    match &event.change {
+        Change::UserDeleted { clerk_id } => Some((Kind::User, clerk_id)),
+        Change::OrganizationDeleted { clerk_id } => Some((Kind::Organization, clerk_id)),
+        Change::Absent(absence) if absence.kind != Kind::Membership => Some((absence.kind, &absence.key)),
+        _ => None,
+    }
+}
+
+/// Which deletions of the batch's subjects operators have cancelled.
+pub(super) async fn cancelled(tx: &impl ConnectionTrait, world: &mut World, events: &[&Event]) -> Result<(), DbErr> {
+    let ids: BTreeSet<&str> = events.iter().filter_map(|event| deleted(event)).map(|(_, id)| id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let find = Stmt::new(tx, "select d.* from ").rows(Rows::keys(ids));
+    let found: Vec<entity::deletion_decisions::Model> =
+        find.sql(" join clerk_sync.deletion_decisions d on d.subject = r.k").all_as(tx).await?;
+    for row in found {
+        let kind = if row.kind == Kind::User.as_str() { Kind::User } else { Kind::Organization };
+        world.cancelled.insert((kind, row.subject), row.covers_until);
+    }
+    Ok(())
+}
+
+/// The held deletions that operators act on.
+pub(super) async fn held(tx: &impl ConnectionTrait, world: &mut World, events: &[&Event]) -> Result<(), DbErr> {
+    let ids: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|event| match &event.change {
+            Change::Operator(Action::Cancel { clerk_id }) => Some(clerk_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let found = Stmt::new(tx, "select i.subject, i.event_type, i.occurred_at, i.received_at from ")
+        .rows(Rows::keys(ids))
+        .sql(" join clerk_sync.inbox i on i.subject = r.k and i.state = 'held' and i.event_type in ")
+        .sql(HELD_DELETIONS)
+        .all(tx)
+        .await?;
+    for row in &found {
+        let (subject, event_type): (String, String) = (row.try_get("", "subject")?, row.try_get("", "event_type")?);
+        let (at, received): (Option<Time>, Time) = (row.try_get("", "occurred_at")?, row.try_get("", "received_at")?);
+        let kind = if event_type == "organization.deleted" { Kind::Organization } else { Kind::User };
+        let until = at.unwrap_or(received);
+        let known = world.held.entry(subject).or_insert((kind, until));
+        known.1 = known.1.max(until);
     }
     Ok(())
 }

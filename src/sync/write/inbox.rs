@@ -10,6 +10,7 @@ use crate::{
     domain::{
         Outcome, State,
         entry::{GONE, REASON_PREFIX},
+        holds::CANCELLED,
         plan::Wake,
     },
 };
@@ -22,6 +23,9 @@ const OUTCOME: [Col; 6] = [
     Col("awaits", Type::Text),
     Col("awaits_too", Type::Text),
 ];
+
+/// Types of events that say or infer a deletion which can be held: a list for `in`.
+pub(in crate::sync) const HELD_DELETIONS: &str = "('user.deleted', 'organization.deleted', 'comparison.user_absent')";
 
 /// Of these rows, those that are still in the state in which they were read. They are not locked, which would write every
 /// one of them once more: should one change meanwhile, [`finish`] finds one less, and nothing is committed.
@@ -106,9 +110,13 @@ const CHUNK: i64 = 5_000;
 /// Answers how many.
 pub(in crate::sync) async fn wake(tx: &impl ConnectionTrait, wake: &Wake, now: Time) -> Result<u64, DbErr> {
     if !wake.cancelled.is_empty() {
-        Stmt::new(tx, "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', reason = 'cancelled by an operator', finished_at = ")
+        Stmt::new(tx, "update clerk_sync.inbox set state = 'discarded', outcome = 'discarded', reason = ")
+            .val(CANCELLED)
+            .sql(", finished_at = ")
             .val(now)
-            .sql(" where event_type = 'user.deleted' and state = 'held' and subject in (select k from ")
+            .sql(" where event_type in ")
+            .sql(HELD_DELETIONS)
+            .sql(" and state = 'held' and subject in (select k from ")
             .rows(Rows::keys(&wake.cancelled))
             .sql(")")
             .exec(tx)

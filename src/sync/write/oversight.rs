@@ -11,7 +11,7 @@ use crate::{
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{
         Plan,
-        plan::{Alert, Audit, ConflictChange, Message},
+        plan::{Alert, Audit, ConflictChange, Kind, Message},
     },
 };
 
@@ -251,6 +251,37 @@ pub(super) async fn decisions(tx: &impl ConnectionTrait, plan: &Plan, actor: &st
     .sql(
         " where true on conflict (newcomer, older, address) do update set decision = excluded.decision,
             older_version = excluded.older_version, actor = excluded.actor, decided_at = excluded.decided_at",
+    )
+    .exec(tx)
+    .await
+    .map(drop)
+}
+
+/// Deletions that operators cancelled: of two decisions about one subject the wider one stands.
+pub(super) async fn cancelled(tx: &impl ConnectionTrait, plan: &Plan, actor: &str, now: Time) -> Result<(), DbErr> {
+    const COLS: [Col; 3] = [Col("kind", Type::Text), Col("subject", Type::Text), Col("covers_until", Type::Time)];
+    let mut rows = Rows::new(&COLS);
+    let row = |(kind, subject, until): &(Kind, String, Time)| {
+        rows.push(vec![kind.as_str().into(), subject.as_str().into(), Cell::Time(*until)]);
+    };
+    plan.cancelled.iter().for_each(row);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Stmt::new(
+        tx,
+        "insert into clerk_sync.deletion_decisions (kind, subject, covers_until, actor, decided_at)
+            select kind, subject, covers_until, ",
+    )
+    .val(actor)
+    .sql(", ")
+    .val(now)
+    .sql(" from ")
+    .rows(rows)
+    .sql(
+        " where true on conflict (kind, subject) do update set covers_until = excluded.covers_until,
+            actor = excluded.actor, decided_at = excluded.decided_at
+            where deletion_decisions.covers_until < excluded.covers_until",
     )
     .exec(tx)
     .await

@@ -68,7 +68,7 @@ pub(super) async fn said(arguments: &[&str], url: &str, environment: &[(&str, &s
 
 /// A simulated Clerk with three people that takes [`KEY`].
 pub(super) async fn clerk() -> Simulated {
-    let simulated = Simulated::of(Clerk::seeded(3, 0, 0, 7, Clock::system())).await;
+    let simulated = Simulated::of_instance(Clerk::seeded(3, 0, 0, 7, Clock::system()), "ins_doctor").await;
     simulated.modes.set_key(Some(KEY));
     simulated
 }

@@ -93,7 +93,7 @@ async fn what_nobody_configured_is_no_fault() {
     let url = world.app.config.database.url.expose().to_owned();
     let report = doctor(&url, &[]).await;
     assert_eq!((report.code, report.of("FAIL").len(), report.of("warn").len()), (0, 0, 0));
-    assert_eq!(report.of("note"), ["api-key", "deliveries", "admin-token", "session-tokens", "alerts"]);
+    assert_eq!(report.of("note"), ["api-key", "instance", "deliveries", "admin-token", "session-tokens", "alerts"]);
     let several = format!("{SECRET},{SECRET}");
     let all = [
         ("CLERK_WEBHOOK_SIGNING_SECRET", several.as_str()),
@@ -102,7 +102,7 @@ async fn what_nobody_configured_is_no_fault() {
         ("SMTP_URL", "smtp://u:t0psecret@mail.example.com"),
     ];
     let report = doctor(&url, &all).await;
-    assert_eq!(report.of("note"), ["api-key", "deliveries", "session-tokens"]);
+    assert_eq!(report.of("note"), ["api-key", "instance", "deliveries", "session-tokens"]);
     assert_eq!(report.about("signing-secret").1, "2, all well formed");
 }
 

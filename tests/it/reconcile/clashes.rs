@@ -146,7 +146,7 @@ async fn a_blocker_who_is_gone_at_clerk_is_named_and_not_deleted() {
         assert!(alerts(&world).await[0].contains("user_old, who is gone at Clerk"), "{}", world.name);
         assert_eq!(shown(&world, "old").await.as_deref(), Some("team@example.com"), "{}: not from here", world.name);
         // What the alert names does it.
-        let options = Options { full: true, dry_run: false, scheduled: false };
+        let options = Options { full: true, dry_run: false, scheduled: false, allow_removals: None };
         reconciler(&world).reconcile(options).await.unwrap();
         assert_eq!(shown(&world, "new").await.as_deref(), Some("team@example.com"), "{}", world.name);
         assert_eq!(shown(&world, "old").await, None, "{}", world.name);

@@ -3,10 +3,12 @@
 use clerk_sync::{
     clerk::simulated::{Endpoint, Failure, objects},
     clock::Clock,
+    reconcile::ensure::Ensured,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::{nobody, pairs};
+use super::{nobody, pairs, told};
 use crate::support::{
     clerk::{Change, Kind, Simulated},
     issuer::{ISSUER, Issuer, PARTY},
@@ -131,5 +133,59 @@ async fn a_person_ensures_themselves_and_nobody_else() {
         assert_eq!((status, &row["clerk_id"]), (200, &json!(fresh)), "{}: {row}", world.name);
         clerk.modes.set_freshness(std::time::Duration::ZERO);
         running.stop().await;
+    }
+}
+
+/// A request that is given up takes what it began with it: the next one asks anew, and is answered by what is so then.
+#[tokio::test]
+async fn an_abandoned_request_leaves_nothing_behind() {
+    for (clerk, world) in pairs(nobody, &[]).await {
+        let ensurer = world.app.ensurer();
+        let latency = Duration::from_millis(400);
+        clerk.modes.set_latency(latency, Duration::ZERO);
+        let abandoned = tokio::time::timeout(latency / 4, ensurer.ensure("user_late", Duration::ZERO)).await;
+        assert!(abandoned.is_err() && ensurer.under_way() == 0, "{}", world.name);
+        // Of two who wait one gives up: the other is answered by the same request.
+        clerk.modes.reset_counts();
+        let (one, other) = tokio::join!(
+            tokio::time::timeout(latency / 4, ensurer.ensure("user_none", Duration::ZERO)),
+            ensurer.ensure("user_none", Duration::ZERO)
+        );
+        assert!(one.is_err() && other.unwrap() == Ensured::Unknown, "{}", world.name);
+        assert_eq!((clerk.modes.counts().of(Endpoint::User), ensurer.under_way()), (1, 0), "{}", world.name);
+        clerk.modes.set_latency(Duration::ZERO, Duration::ZERO);
+        let user = serde_json::json!({"id": "user_late", "first_name": "La", "last_name": "Te", "email_addresses": [
+            {"id": "idn_1", "email_address": "late@example.com", "verification": {"status": "verified", "strategy": "email_code"}}]});
+        clerk.clerk.put_user(user);
+        assert_eq!(ensurer.ensure("user_late", Duration::ZERO).await.unwrap(), Ensured::Live, "{}", world.name);
+    }
+}
+
+/// Whoever asks again and again is answered from memory: neither a stranger's token nor a refused user's spends what Clerk
+/// allows.
+#[tokio::test]
+async fn answers_are_remembered_for_some_seconds() {
+    for (clerk, world) in pairs(nobody, &[]).await {
+        let ensurer = world.app.ensurer();
+        let refused = person(&clerk, "nameless");
+        clerk.clerk.touch_user(&refused, |user| {
+            user["first_name"] = Value::Null;
+            user["last_name"] = Value::Null;
+        });
+        for id in ["user_stranger", &refused] {
+            clerk.modes.reset_counts();
+            let mut answers = Vec::new();
+            for _ in 0..50 {
+                answers.push(ensurer.ensure(id, Duration::ZERO).await.unwrap());
+            }
+            assert!(answers.windows(2).all(|two| two[0] == two[1]), "{}: {answers:?}", world.name);
+            assert!(!matches!(answers[0], Ensured::Live | Ensured::Deleted), "{}: {answers:?}", world.name);
+            assert_eq!(clerk.modes.counts().of(Endpoint::User), 1, "{}: {id}", world.name);
+        }
+        // What becomes true here meanwhile is seen at once: only what Clerk says is remembered.
+        told(&world, &clerk, Kind::User, Change::Updated, &person(&clerk, "ada")).await;
+        let known = clerk.clerk.nth(Kind::User, clerk.clerk.count(Kind::User) - 1).unwrap();
+        world.drain().await;
+        assert_eq!(ensurer.ensure(&known, Duration::ZERO).await.unwrap(), Ensured::Live, "{}", world.name);
     }
 }

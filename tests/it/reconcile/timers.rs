@@ -113,7 +113,10 @@ async fn comparisons_are_due_once_there_was_one_over_everybody() {
         assert_eq!(due(100).await, None, "{}: before a backfill everybody is missing", world.name);
         super::backfilled(&world).await;
         assert_eq!(due(0).await, Some((true, false, true)), "{}: nothing has been compared yet", world.name);
-        let options = due(0).await.map(|_| Options { full: true, dry_run: false, scheduled: true }).unwrap();
+        let options = due(0)
+            .await
+            .map(|_| Options { full: true, dry_run: false, scheduled: true, allow_removals: None })
+            .unwrap();
         assert_eq!(super::reconciler(&world).reconcile(options).await.unwrap().count(), 0, "{}", world.name);
         assert_eq!(due(0).await, None, "{}", world.name);
         assert_eq!(due(2).await, Some((false, false, true)), "{}: what changed lately", world.name);
@@ -127,7 +130,7 @@ async fn of_two_replicas_one_compares() {
         super::backfilled(&world).await;
         clerk.modes.set_latency(Duration::from_secs(1), Duration::ZERO);
         let (one, other) = (super::reconciler(&world), super::reconciler(&world));
-        let full = Options { full: true, dry_run: false, scheduled: true };
+        let full = Options { full: true, dry_run: false, scheduled: true, allow_removals: None };
         let first = tokio::spawn(async move { one.reconcile(full).await });
         while number(&world.app.db, "select count(*) as n from clerk_sync.sync_runs where kind = 'reconcile'").await
             == 0

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::{deliver_all, number, populate};
+use super::{deliver_all, number, populate, texts};
 use crate::support::{
+    organizations::{member, organization},
     people::{address, deleted, user, with},
+    process::run,
     world::{World, worlds},
 };
 
@@ -112,5 +114,99 @@ async fn deletions_of_earlier_batches_are_counted_once_on_both_sides() {
                 assert_eq!(world.inbox(&format!("msg_{n}")).await.state, state, "{}: at {at} s", world.name);
             }
         }
+    }
+}
+
+fn dissolved(name: &str, at: u64) -> Value {
+    serde_json::json!({"type": "organization.deleted", "object": "event", "timestamp": 1_760_000_000_000 + at, "instance_id": "ins_tests",
+        "data": {"id": format!("org_{name}"), "object": "organization", "deleted": true}})
+}
+
+/// Organisations are counted apart from people; a member's end is never held.
+#[tokio::test]
+async fn a_storm_of_dissolutions_stops_too_and_is_released_or_cancelled() {
+    let keys = [("deletion.breaker.max", "3".into()), ("deletion.breaker.window", "10m".into())];
+    for world in worlds(&keys).await {
+        populate(&world, "p", 2).await;
+        for n in 0..8 {
+            world.deliver(&format!("msg_o{n}"), &organization(&format!("o{n}"), "p1", 1)).await;
+            world.deliver(&format!("msg_m{n}"), &member(&format!("o{n}"), "p1", 2, "org:admin")).await;
+        }
+        world.drain().await;
+        for n in 0..8 {
+            world.deliver(&format!("msg_gone{n}"), &dissolved(&format!("o{n}"), 100 + n)).await;
+        }
+        world.deliver("msg_p2", &deleted("p2", 100)).await;
+        world.drain().await;
+        let count = async |what: &str| number(&world, &format!("select count(*) as n from clerk_sync.{what}")).await;
+        assert_eq!(count("organizations where status = 'deleted'").await, 3, "{}", world.name);
+        assert_eq!(count("inbox where state = 'held' and event_type = 'organization.deleted'").await, 5);
+        assert_eq!(count("organization_memberships").await, 5, "{}: nothing of theirs is gone", world.name);
+        assert_eq!(world.inbox("msg_p2").await.state, "done", "{}: people are counted apart", world.name);
+        let alerts = texts(&world, "select key || ' ' || count as t from clerk_sync.alerts").await;
+        assert_eq!(alerts, ["deletion.held:deletions 5"], "{}", world.name);
+        let held = texts(&world, "select subject as t from clerk_sync.inbox where state = 'held' order by seq").await;
+        let environment = [("CLERK_SYNC__DELETION__BREAKER__MAX", "3")];
+        let listed = run(&world, &["deletions", "list", "--json"], &environment);
+        assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().count(), 5, "{}", world.name);
+        // Cancelled: it does not happen, whichever delivery or replay says it again.
+        assert!(run(&world, &["deletions", "cancel", &held[0]], &environment).status.success(), "{}", world.name);
+        let row = texts(&world, &format!("select state || ': ' || reason as t from clerk_sync.inbox where subject = '{}' and event_type = 'organization.deleted'", held[0])).await;
+        assert_eq!(row, ["discarded: cancelled by an operator"], "{}", world.name);
+        // Released: it does.
+        assert!(run(&world, &["deletions", "release", &held[1]], &environment).status.success(), "{}", world.name);
+        assert_eq!(count("organizations where status = 'deleted'").await, 4, "{}", world.name);
+        assert!(run(&world, &["deletions", "release", "--all"], &environment).status.success(), "{}", world.name);
+        assert_eq!(
+            count("organizations where status = 'deleted'").await,
+            7,
+            "{}: all but the cancelled one",
+            world.name
+        );
+        assert_eq!(count("organization_memberships").await, 1, "{}", world.name);
+        // A decision can be taken back.
+        assert!(run(&world, &["deletions", "release", &held[0]], &environment).status.success(), "{}", world.name);
+        assert_eq!(count("organizations where status = 'deleted'").await, 8, "{}", world.name);
+        assert_eq!(run(&world, &["deletions", "release", &held[0]], &environment).status.code(), Some(1));
+    }
+}
+
+/// What an operator decided is not planned again: neither by a replay of everything, nor by another delivery that says it.
+#[tokio::test]
+async fn replay_never_plans_what_an_operator_decided() {
+    for world in worlds(&[("deletion.breaker.max", "1".into())]).await {
+        populate(&world, "p", 4).await;
+        for n in 1..=3 {
+            world.deliver(&format!("msg_gone{n}"), &deleted(&format!("p{n}"), 100 + n)).await;
+        }
+        world.drain().await;
+        let held = texts(&world, "select subject as t from clerk_sync.inbox where state = 'held' order by seq").await;
+        assert_eq!(held.len(), 2, "{}", world.name);
+        let on = [("CLERK_SYNC__DELETION__BREAKER__MAX", "1")];
+        assert!(run(&world, &["deletions", "cancel", &held[0]], &on).status.success(), "{}", world.name);
+        let svix = texts(&world, "select svix_id as t from clerk_sync.inbox where state = 'discarded'").await;
+        let state = async || {
+            texts(&world, &format!("select status as t from clerk_sync.users where clerk_id = '{}'", held[0])).await
+        };
+        // The breaker off: nothing else would keep it.
+        let off = [("CLERK_SYNC__DELETION__BREAKER__MAX", "0")];
+        for selection in
+            [vec!["--all"], vec!["--type", "user.deleted"], vec!["--state", "discarded"], vec!["--id", &svix[0]]]
+        {
+            let output = run(&world, &[vec!["replay", "--json"], selection.clone()].concat(), &off);
+            assert!(output.status.success(), "{}: {}", world.name, String::from_utf8_lossy(&output.stderr));
+            assert_eq!(state().await, ["active"], "{}: {selection:?}", world.name);
+            assert_eq!(world.inbox(&svix[0]).await.state, "discarded", "{}: {selection:?}", world.name);
+        }
+        // Nor by a second delivery of it, nor by what was stored under another id.
+        let n: u64 = held[0].trim_start_matches("user_p").parse().unwrap();
+        world.deliver("msg_twin", &deleted(&format!("p{n}"), 100 + n)).await;
+        world.drain().await;
+        let twin = world.inbox("msg_twin").await;
+        assert_eq!((twin.state.as_str(), twin.reason.as_deref()), ("discarded", Some("cancelled by an operator")));
+        // A deletion that is later by its own time is another one.
+        world.deliver("msg_later", &deleted(&format!("p{n}"), 900_000_000)).await;
+        world.drain().await;
+        assert_eq!(state().await, ["deleted"], "{}", world.name);
     }
 }

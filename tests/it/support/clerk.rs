@@ -5,6 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use clerk_sync::clerk::simulated::{Change, Kind, World as Clerk};
 
+/// The instance that the tests' deliveries name.
+pub(crate) const INSTANCE: &str = "ins_tests";
+
 /// A running one; ends when it is dropped.
 pub(crate) struct Simulated {
     pub(crate) clerk: Clerk,
@@ -14,7 +17,13 @@ pub(crate) struct Simulated {
 }
 
 impl Simulated {
+    /// Of the instance that the tests' deliveries name.
     pub(crate) async fn of(clerk: Clerk) -> Self {
+        Self::of_instance(clerk, INSTANCE).await
+    }
+
+    pub(crate) async fn of_instance(clerk: Clerk, id: &str) -> Self {
+        let clerk = clerk.with_instance_id(id);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let (modes, stop) = (Modes::default(), CancellationToken::new());

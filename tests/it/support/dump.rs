@@ -3,7 +3,8 @@
 use clerk_sync::db::{Db, Stmt};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-async fn texts(db: &Db, sql: String) -> Vec<String> {
+/// The column `t` of a query.
+pub(crate) async fn texts(db: &Db, sql: String) -> Vec<String> {
     let rows = db.read.query_all_raw(Statement::from_string(db.backend(), sql)).await.unwrap();
     rows.iter().map(|row| row.try_get::<Option<String>>("", "t").unwrap().unwrap_or_default()).collect()
 }

@@ -92,6 +92,8 @@ impl World {
     pub(crate) async fn replica(&self, overrides: &[(&str, String)]) -> App {
         let mut config = config(overrides);
         config.database = self.app.config.database.clone();
+        config.clerk.signing_secret = Secret::from(SECRET);
+        config.server.port = 0;
         App::connect(config, self.app.clock.clone(), false).await.unwrap()
     }
 
