@@ -176,6 +176,7 @@ impl App {
         }
         tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
         tasks.spawn(self.upkeep(&shutdown).run(shutdown.clone()));
+        tasks.spawn(self.recovery().run(shutdown.clone()));
         tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
         if roles.contains(&Role::Sync) {
             tasks.spawn(self.worker().run(shutdown.clone()));

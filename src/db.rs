@@ -16,17 +16,19 @@ mod quiet;
 mod rows;
 mod schema;
 mod stmt;
+mod storage;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions};
 
 pub use classify::{Disposition, disposition, error_code, is_data_error};
-pub use connect::{connect, connections, migrate, migrate_down, pending_migrations};
+pub use connect::{connect, connections, migrate, migrate_down, pending_migrations, sqlite_file};
 pub use look::{LookError, Steps, look, steps};
 pub use pool::{Pool, Transaction};
 pub use pooler::{PoolerError, Pooling};
 pub use quiet::Quiet;
 pub use rows::{Cell, Col, Rows, Type};
 pub use stmt::Stmt;
+pub use storage::{Condition, DAMAGED, Storage, primary_code, probe};
 
 /// Key of the advisory lock on Postgres: "clerksyn" in ASCII, so that nobody else takes it by chance.
 const COMMIT_LOCK: i64 = 0x636c_6572_6b73_796e;
@@ -59,12 +61,14 @@ pub struct Db {
     /// retention removes, our own search index. On Postgres such a commit does not wait for the disk, nor takes a flush from those that must.
     /// Commits are lost from the newest back, so a cursor never outlives what it says is delivered.
     pub lazy: Pool,
-    /// For storing receipts: one statement, whose plan cannot grow old and is kept.
+    /// For storing receipts: one statement, whose plan cannot grow old and is kept. No other transaction ever runs on these
+    /// connections, so none can contain a receipt.
     pub receipts: Pool,
     /// For reading.
     pub read: Pool,
     /// Where listeners get a session of their own. Postgres only, and not through a transaction pooler.
     listen_pool: Option<sqlx::PgPool>,
+    storage: Storage,
 }
 
 impl Db {
@@ -77,6 +81,11 @@ impl Db {
     /// transaction pooler, where no session is ours.
     pub fn listen_pool(&self) -> Option<&sqlx::PgPool> {
         self.listen_pool.as_ref()
+    }
+
+    /// The storage under SQLite's file.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// A write transaction without the commit lock, for rows that only their own stage writes (receipts, cursors).

@@ -15,6 +15,7 @@ pub mod db;
 pub mod doctor;
 pub mod domain;
 pub mod erasure;
+pub mod failpoint;
 pub mod gateway;
 pub mod inbox;
 pub mod instance;

@@ -6,6 +6,7 @@
 //! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`crate::lease`]), beside the others, so that
 //!   nobody's lease waits for it; [`erase`] and [`search_index`] likewise
 //! - [`schedule`], [`silence`]: where Clerk can be asked
+//! - [`storage`]: a full or failing disk under SQLite
 
 mod bodies;
 mod changes;
@@ -17,6 +18,7 @@ pub mod retention;
 pub mod schedule;
 pub mod search_index;
 pub mod silence;
+pub mod storage;
 mod trail;
 pub mod waiting;
 

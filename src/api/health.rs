@@ -11,6 +11,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{ApiState, problem::Problem};
+use crate::db::Condition;
 
 /// A dependency that says nothing for so long is down.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -24,16 +25,18 @@ pub async fn healthz() -> impl IntoResponse {
 struct Dependency {
     name: &'static str,
     up: bool,
+    /// How it is where that says more than up or down.
+    word: Option<&'static str>,
     /// Whether nothing can be done without it. What is not needed so delays, and is caught up with.
     needed: bool,
 }
 
 /// 200 `ok`; 200 `degraded` while the sync goes on without a cache, a search or a stream, whose cursors wait; 503 `not_ready`
-/// without the database.
+/// without the database, or while the storage under SQLite is full or failing.
 pub async fn readyz(State(state): State<ApiState>) -> Response {
     let found = dependencies(&state).await;
-    let word = |up: bool| if up { "ok" } else { "down" };
-    let names: Map<String, Value> = found.iter().map(|one| (one.name.to_owned(), json!(word(one.up)))).collect();
+    let word = |one: &Dependency| one.word.unwrap_or(if one.up { "ok" } else { "down" });
+    let names: Map<String, Value> = found.iter().map(|one| (one.name.to_owned(), json!(word(one)))).collect();
     if found.iter().any(|one| one.needed && !one.up) {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "A needed dependency does not answer.")
             .retry_after(5)
@@ -58,11 +61,16 @@ async fn dependencies(state: &ApiState) -> Vec<Dependency> {
     let (database, cache, search, stream) =
         tokio::join!(answers(state.db.ping()), answers(cache.ping()), answers(search.ping()), stream);
     let mut found = vec![
-        Dependency { name: "database", up: database, needed: true },
-        Dependency { name: "cache", up: cache, needed: false },
-        Dependency { name: "search", up: search, needed: false },
+        Dependency { name: "database", up: database, word: None, needed: true },
+        Dependency { name: "cache", up: cache, word: None, needed: false },
+        Dependency { name: "search", up: search, word: None, needed: false },
     ];
-    found.extend(stream.map(|up| Dependency { name: "stream", up, needed: false }));
+    found.extend(stream.map(|up| Dependency { name: "stream", up, word: None, needed: false }));
+    let storage = state.db.storage().condition();
+    if storage != Condition::Sound {
+        // Only where it is worth a word: on SQLite, with a full or failing disk.
+        found.push(Dependency { name: "storage", up: false, word: Some(storage.as_str()), needed: true });
+    }
     found
 }
 

@@ -16,6 +16,7 @@ use crate::{
         retention::{Pace, Retention},
         schedule::Schedule,
         search_index::SearchIndex,
+        storage::Recovery,
     },
 };
 
@@ -98,6 +99,12 @@ impl App {
             config: self.config.relay.clone(),
             owner: uuid::Uuid::new_v4().simple().to_string(),
         }
+    }
+
+    /// What waits for a full or failing disk to recover.
+    pub fn recovery(&self) -> Recovery {
+        let repeat = self.config.alerts.repeat;
+        Recovery { db: self.db.clone(), signals: self.signals.clone(), clock: self.clock.clone(), repeat }
     }
 
     /// The timers of this process.

@@ -69,7 +69,10 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
         println!("database    {}", file.display());
         println!("clerk       CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
         println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
-        lifecycle::signal().await?;
+        tokio::select! {
+            signal = lifecycle::signal() => signal?,
+            () = db.storage().broken() => bail!(crate::db::DAMAGED),
+        }
     }
     let stopped = running.stop().await;
     if args.once {

@@ -1,6 +1,6 @@
 //! `clerk-sync serve`: the server, until a signal ends it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
@@ -10,8 +10,11 @@ use crate::{
     app::{App, Role},
     clock::Clock,
     config::Config,
-    lifecycle,
+    db, lifecycle,
 };
+
+/// Between two tries to open a database on a full disk.
+const FULL_RETRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -33,12 +36,39 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         )
     })?;
     Access::new(&config.api, &config.clerk)?;
-    let app = App::connect(config, Clock::system(), !args.no_migrate).await?;
+    let app = connect(&config, !args.no_migrate).await?;
+    let storage = app.db.storage().clone();
     let running = app.start(&roles).await?;
     tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");
-    lifecycle::signal().await.context("signals cannot be received")?;
+    tokio::select! {
+        signal = lifecycle::signal() => signal.context("signals cannot be received")?,
+        // At once, without what else a shutdown does: nothing that is read or written can be relied on.
+        () = storage.broken() => bail!(db::DAMAGED),
+    }
     tracing::info!("shutting down");
     Ok(running.stop().await)
+}
+
+/// Connects. Where there is no space left, waits until there is, instead of being restarted again and again.
+async fn connect(config: &Config, migrate: bool) -> anyhow::Result<App> {
+    let mut told = false;
+    loop {
+        let error = match App::connect(config.clone(), Clock::system(), migrate).await {
+            Ok(app) => return Ok(app),
+            Err(error) => error,
+        };
+        match error.chain().find_map(|cause| db::Condition::of(cause.downcast_ref()?)) {
+            Some(db::Condition::Full) => {
+                if !told {
+                    tracing::error!("the volume of the database has no space left: waiting until it has");
+                }
+                told = true;
+                tokio::time::sleep(FULL_RETRY).await;
+            }
+            Some(db::Condition::Broken) => return Err(error.context(db::DAMAGED)),
+            _ => return Err(error),
+        }
+    }
 }
 
 fn roles(words: &[String]) -> anyhow::Result<BTreeSet<Role>> {

@@ -87,12 +87,15 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
 
 /// Keys that once existed and now mean nothing: each is ignored with a warning, so that an update needs no change of the
 /// configuration.
-const RETIRED: [(&str, &str, &str); 1] = [("sync", "lease", "events are no longer claimed; one replica applies at a time")];
+const RETIRED: [(&str, &str, &str); 1] =
+    [("sync", "lease", "events are no longer claimed; one replica applies at a time")];
 
 fn remove_retired(root: &mut config::Value) {
     let config::ValueKind::Table(sections) = &mut root.kind else { return };
     for (section, key, reason) in RETIRED {
-        let Some(config::Value { kind: config::ValueKind::Table(keys), .. }) = sections.get_mut(section) else { continue };
+        let Some(config::Value { kind: config::ValueKind::Table(keys), .. }) = sections.get_mut(section) else {
+            continue;
+        };
         if keys.remove(key).is_some() {
             tracing::warn!("configuration: {section}.{key} is retired and ignored ({reason}); remove it");
         }

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn transient_errors_are_listed_and_all_others_are_about_data() {
-        for code in ["08006", "25006", "26000", "28P01", "40001", "40P01", "53100", "55P03", "57014", "57P01", "58030"] {
+        for code in ["08006", "25006", "26000", "28P01", "40001", "40P01", "53100", "55P03", "57014", "57P01", "58030"]
+        {
             assert_eq!(disposition(&coded(code)), Disposition::Retry, "{code}");
         }
         for code in ["22P05", "23505", "42501", "42P01", "42804", "54000", "P0001", "XX000", "0A000", "AB123"] {

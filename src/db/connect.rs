@@ -1,15 +1,22 @@
 //! Opening the database and bringing its tables up to date.
 
-use std::str::FromStr as _;
+use std::{path::PathBuf, str::FromStr as _};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, RuntimeErr, TransactionOptions};
 use sqlx::{
+    Connection as _,
     postgres::PgConnectOptions,
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Db, LAZY, Pool, PoolerError, Pooling, Transaction, WRITE, commit_lock, pooler, schema::Schema};
+use super::{
+    Db, LAZY, Pool, PoolerError, Pooling, Transaction, WRITE, commit_lock,
+    pool::Turn,
+    pooler,
+    schema::Schema,
+    storage::{Discard, Storage, guard},
+};
 use crate::config;
 
 /// Leases, one cursor a sink, and wake-ups use these; each holds one only while its statement runs.
@@ -26,10 +33,16 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     let url = config.url.expose();
     if url.starts_with("sqlite:") {
         prepare_directory(url)?;
-        let write = Pool::new(Database::connect(sqlite(config, 1)).await?, Schema::sqlite());
-        let read = Database::connect(sqlite(config, config.max_read_connections)).await?;
-        let read = Pool::new(read, Schema::sqlite());
-        return Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None });
+        let (storage, turn) = (Storage::new(), Turn::new(config.acquire_timeout));
+        let open = async |connections, turn| -> Result<Pool, DbErr> {
+            let discard = Discard::default();
+            let opened = Database::connect(sqlite(config, connections, &storage, &discard)).await?;
+            Ok(Pool::new(opened, Schema::sqlite()).watched(storage.clone(), discard, turn))
+        };
+        let write = open(1, Some(turn.clone())).await?;
+        let receipts = open(1, Some(turn)).await?;
+        let read = open(config.max_read_connections, None).await?;
+        return Ok(Db { lazy: write.clone(), receipts, write, read, listen_pool: None, storage });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
     if !url.starts_with("postgres://") {
@@ -49,7 +62,7 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     let receipts = open(RECEIPT_CONNECTIONS).await?;
     let read = open(config.max_read_connections).await?;
     let listen_pool = listen_pool(&read, pooling);
-    Ok(Db { write, lazy, receipts, read, listen_pool })
+    Ok(Db { write, lazy, receipts, read, listen_pool, storage: Storage::new() })
 }
 
 /// # Errors
@@ -91,7 +104,7 @@ fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOpt
     options
 }
 
-fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
+fn sqlite(config: &config::Database, connections: u32, storage: &Storage, discard: &Discard) -> ConnectOptions {
     let mut options = options(config, config.url.expose(), connections);
     options.map_sqlx_sqlite_opts(|options| {
         options
@@ -103,6 +116,8 @@ fn sqlite(config: &config::Database, connections: u32) -> ConnectOptions {
             .pragma("temp_store", "memory")
             .pragma("journal_size_limit", "67108864")
     });
+    let (storage, discard) = (storage.clone(), discard.clone());
+    options.map_sqlx_sqlite_pool_opts(move |pool| guard(pool, &storage, &discard));
     options
 }
 
@@ -110,12 +125,21 @@ pub(super) fn postgres(config: &config::Database, url: &str, connections: u32) -
     let mut options = options(config, url, connections);
     // A parameter of the start that poolers refuse, and that only text needs: values travel in binary.
     options.map_sqlx_postgres_opts(|options| options.extra_float_digits(None));
+    // Queued rollbacks are counted already: what is still inside of a transaction was left so by an error.
+    options.map_sqlx_postgres_pool_opts(|pool| {
+        pool.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+    });
     options
 }
 
+/// The file that an SQLite URL names; `None` for other URLs.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//").split('?').next()?;
+    Some(path.into())
+}
+
 fn prepare_directory(url: &str) -> Result<(), DbErr> {
-    let path = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next().unwrap_or_default();
-    match std::path::Path::new(path).parent() {
+    match sqlite_file(url).unwrap_or_default().parent() {
         Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
             .map_err(|error| DbErr::Custom(format!("cannot make the folder of the database: {error}"))),
         _ => Ok(()),

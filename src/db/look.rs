@@ -8,7 +8,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, Database, DbBackend, DbErr};
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::{Db, Pool, PoolerError, Stmt, connect, pooler, schema::Schema};
+use super::{Db, Pool, PoolerError, Stmt, connect, pooler, schema::Schema, storage::Storage};
 use crate::config;
 
 /// One that listens, one that notifies, one that reads.
@@ -62,7 +62,14 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS)).await.map_err(LookError::Pool)?;
     let pool = Pool::new(pool, Schema::postgres(&config.schema));
     let listen_pool = connect::listen_pool(&pool, pooling);
-    Ok(Db { write: pool.clone(), lazy: pool.clone(), receipts: pool.clone(), read: pool, listen_pool })
+    Ok(Db {
+        write: pool.clone(),
+        lazy: pool.clone(),
+        receipts: pool.clone(),
+        read: pool,
+        listen_pool,
+        storage: Storage::new(),
+    })
 }
 
 async fn sqlite(url: &str) -> Result<Db, LookError> {
@@ -87,7 +94,7 @@ async fn sqlite(url: &str) -> Result<Db, LookError> {
         Ok::<_, LookError>(Pool::new(connections, Schema::sqlite()))
     };
     let (write, read) = (open(true).await?, open(false).await?);
-    Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None })
+    Ok(Db { lazy: write.clone(), receipts: write.clone(), write, read, listen_pool: None, storage: Storage::new() })
 }
 
 /// What of our migrations a database has.

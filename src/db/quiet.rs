@@ -20,6 +20,9 @@ impl fmt::Display for Quiet<'_> {
         match error.as_ref() {
             sqlx::Error::Database(error) => {
                 write!(f, "code {}", error.code().as_deref().unwrap_or("unknown"))?;
+                if let Some(condition) = super::Condition::of(self.0) {
+                    write!(f, " (the storage is {})", condition.as_str())?;
+                }
                 error.constraint().map_or(Ok(()), |constraint| write!(f, ", constraint {constraint}"))
             }
             sqlx::Error::ColumnDecode { index, .. } => write!(f, "column {index} cannot be read"),

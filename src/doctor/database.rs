@@ -38,7 +38,11 @@ pub(super) async fn check(config: &config::Database, clock: &Clock) -> Examined 
     let looked = tokio::time::timeout(PATIENCE, async {
         match db.backend() {
             DbBackend::Postgres => postgres::check(&db, config, clock).await,
-            _ => Ok((sqlite::check(&db).await?, None)),
+            _ => {
+                let mut findings = sqlite::check(&db).await?;
+                findings.push(sqlite::space(config.url.expose()));
+                Ok((findings, None))
+            }
         }
     });
     let (mut findings, skew) = match looked.await {

@@ -1,12 +1,31 @@
-//! SQLite: whether it can be written, and how it keeps what is written.
+//! SQLite: whether it can be written, how it keeps what is written, and how much space its volume has.
 
-use sea_orm::{ConnectionTrait as _, DbErr, RuntimeErr};
+use sea_orm::{ConnectionTrait as _, DbErr};
 
-use crate::db::{Db, Stmt};
+use crate::db::{self, Db, Stmt};
 
 use super::finding::Finding;
 
 const DATABASE: &str = "database";
+
+/// Below this the write-ahead log (64 MiB between two checkpoints, more while readers hold it) soon fills the volume.
+const LEAST_FREE: u64 = 256 << 20;
+
+/// How much space the volume of the file has left.
+pub(super) fn space(url: &str) -> Finding {
+    let space = "disk";
+    let free = db::sqlite_file(url).and_then(|file| rustix::fs::statvfs(&file).ok());
+    let Some(free) = free.map(|volume| volume.f_bavail.saturating_mul(volume.f_frsize)) else {
+        return Finding::skip(space, "the volume of the database cannot be looked at");
+    };
+    let found = format!("{} MiB free on the volume of the database", free >> 20);
+    if free < LEAST_FREE {
+        let remedy =
+            "Make room or enlarge the volume: once it is full, deliveries are refused with 503 until there is room";
+        return Finding::warn(space, found, remedy);
+    }
+    Finding::ok(space, found)
+}
 
 pub(super) async fn check(db: &Db) -> Result<Vec<Finding>, DbErr> {
     let text = |row: Option<&sea_orm::QueryResult>, column: &str| match row {
@@ -20,8 +39,8 @@ pub(super) async fn check(db: &Db) -> Result<Vec<Finding>, DbErr> {
     let writable = match tried(db).await {
         Ok(()) => true,
         // Somebody else is writing at this moment.
-        Err(error) if code(&error) == Some(5) => true,
-        Err(error) if matches!(code(&error), Some(3 | 8 | 10 | 14)) => false,
+        Err(error) if db::primary_code(&error) == Some(5) => true,
+        Err(error) if matches!(db::primary_code(&error), Some(3 | 8 | 10 | 14)) => false,
         Err(error) => return Err(error),
     };
     if !writable {
@@ -48,16 +67,4 @@ async fn tried(db: &Db) -> Result<(), DbErr> {
     let made = tx.execute_unprepared("create table clerk_sync_doctor (n int)").await;
     tx.rollback().await?;
     made.map(drop)
-}
-
-/// SQLite's primary code.
-fn code(error: &DbErr) -> Option<u32> {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return None;
-    };
-    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
 }

@@ -95,12 +95,15 @@ pub async fn discard(db: &Db, svix_id: &str, now: Time) -> Result<(), AdminError
 
 /// The row, locked: an event is put off without the commit lock.
 async fn find(tx: &Transaction, svix_id: &str) -> Result<Row, AdminError> {
-    Stmt::new(tx, "select seq, event_type, subject, state, body is not null as has_body from clerk_sync.inbox where svix_id = ")
-        .val(svix_id)
-        .dialect(" for update", "")
-        .one_as(tx)
-        .await?
-        .ok_or(AdminError::Missing)
+    Stmt::new(
+        tx,
+        "select seq, event_type, subject, state, body is not null as has_body from clerk_sync.inbox where svix_id = ",
+    )
+    .val(svix_id)
+    .dialect(" for update", "")
+    .one_as(tx)
+    .await?
+    .ok_or(AdminError::Missing)
 }
 
 async fn note(tx: &Transaction, action: &str, svix_id: &str, row: &Row, state: State, now: Time) -> Result<(), DbErr> {

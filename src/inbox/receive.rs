@@ -2,7 +2,8 @@
 //!
 //! Invariants: an answer leaves only after the row is committed (P1); a group is bounded by rows and bytes; rows of
 //! a group are sorted by svix-id, so that two replicas never wait for each other; a request that hung up cancels
-//! nothing; what cannot be stored in time is answered with an error, and Svix delivers it again.
+//! nothing; what cannot be stored in time is answered with an error, and Svix delivers it again; while the storage under
+//! SQLite is full or failing nothing is tried, until a canary row was read back ([`crate::db::Storage`]).
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ use crate::{
     clerk::envelope::Envelope,
     clock::Time,
     config,
-    db::{Cell, Col, Db, Rows, Stmt, Type},
+    db::{Cell, Col, Condition, Db, Rows, Stmt, Storage, Type},
+    failpoint::{Failpoint, reach},
     wake::Signals,
 };
 
@@ -55,6 +57,7 @@ type Answer = oneshot::Sender<Result<Accepted, Unavailable>>;
 pub struct Receiver {
     queue: mpsc::Sender<(Receipt, Answer)>,
     answer_within: Duration,
+    storage: Storage,
 }
 
 /// Writes the groups.
@@ -70,7 +73,7 @@ pub struct Writer {
 /// A receiver and the writer that it feeds.
 pub fn receiver(db: Db, signals: Signals, config: &config::Receiver) -> (Receiver, Writer) {
     let (sender, queue) = mpsc::channel(config.queue.max(1));
-    let receiver = Receiver { queue: sender, answer_within: config.answer_within };
+    let receiver = Receiver { queue: sender, answer_within: config.answer_within, storage: db.storage().clone() };
     let group_rows = config.group_rows.max(1);
     let writer = Writer { queue, db, signals, group_rows, group_bytes: config.group_bytes };
     (receiver, writer)
@@ -80,8 +83,9 @@ impl Receiver {
     /// Stores a receipt; returns once its row is committed.
     ///
     /// # Errors
-    /// [`Unavailable`] when the queue is full, the database refuses, or it takes too long.
+    /// [`Unavailable`] when the queue is full, the storage is not sound, the database refuses, or it takes too long.
     pub async fn accept(&self, receipt: Receipt) -> Result<Accepted, Unavailable> {
+        storable(&self.storage)?;
         let (answer, wait) = oneshot::channel();
         self.queue.try_send((receipt, answer)).map_err(|_| Unavailable("too many deliveries are waiting"))?;
         match timeout(self.answer_within, wait).await {
@@ -89,6 +93,16 @@ impl Receiver {
             Ok(Err(_)) => Err(Unavailable("shutting down")),
             Err(_) => Err(Unavailable("the database is too slow")),
         }
+    }
+}
+
+/// Whether the storage takes receipts.
+fn storable(storage: &Storage) -> Result<(), Unavailable> {
+    match storage.condition() {
+        Condition::Sound => Ok(()),
+        Condition::Full => Err(Unavailable("the database has no space left")),
+        Condition::Failing => Err(Unavailable("the storage of the database reports errors")),
+        Condition::Broken => Err(Unavailable("the database is damaged")),
     }
 }
 
@@ -128,7 +142,7 @@ impl Writer {
 
     async fn write(&self, group: Vec<(Receipt, Answer)>) {
         let (receipts, answers): (Vec<Receipt>, Vec<Answer>) = group.into_iter().unzip();
-        let results = match insert(&self.db, &receipts).await {
+        let results = match self.write_group(&receipts).await {
             Ok(accepted) => accepted.into_iter().map(Ok).collect(),
             Err(error) => {
                 tracing::warn!(error = %crate::db::Quiet(&error), rows = receipts.len(), "a group of receipts could not be stored; trying row by row");
@@ -143,8 +157,19 @@ impl Writer {
         }
     }
 
+    /// All of them with one statement.
+    async fn write_group(&self, receipts: &[Receipt]) -> Result<Vec<Accepted>, DbErr> {
+        reach(Failpoint::ReceiptsGathered).await?;
+        let accepted = insert(&self.db, receipts).await?;
+        reach(Failpoint::ReceiptsCommitted).await?;
+        Ok(accepted)
+    }
+
     /// So that only the guilty row is refused. A database that is down refuses the first, and with it the others.
     async fn write_each(&self, receipts: &[Receipt]) -> Vec<Result<Accepted, Unavailable>> {
+        if let Err(unavailable) = storable(self.db.storage()) {
+            return vec![Err(unavailable); receipts.len()];
+        }
         let mut results = Vec::with_capacity(receipts.len());
         for receipt in receipts {
             let result = insert(&self.db, std::slice::from_ref(receipt)).await;

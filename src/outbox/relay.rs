@@ -227,6 +227,7 @@ impl Relay {
         };
         match result {
             Ok(refused) => {
+                crate::failpoint::reach(crate::failpoint::Failpoint::SinkDelivered).await?;
                 dead::bury(&self.db, name, &refused, &self.clock).await?;
                 let moved =
                     cursor::advance(&self.db, name, &self.owner, cursor.seq, last.seq, self.clock.now()).await?;

@@ -229,12 +229,7 @@ pub(super) struct Offender {
 impl Offender {
     pub(super) fn of(event: &Event) -> Self {
         let subject = event.change.subject().map(str::to_owned);
-        Self {
-            seq: event.seq,
-            svix_id: event.correlation_id.clone(),
-            event_type: event.event_type.clone(),
-            subject,
-        }
+        Self { seq: event.seq, svix_id: event.correlation_id.clone(), event_type: event.event_type.clone(), subject }
     }
 
     /// Of a row that is not decoded, because decoding it may be what fails.
@@ -264,8 +259,7 @@ pub(super) async fn bury(context: &Context<'_>, offender: &Offender, reason: &'s
         if ended == 1 {
             let seq = load::head(&tx).await? + 1;
             let subject = offender.subject.as_deref().unwrap_or(&offender.svix_id);
-            let payload =
-                json!({"svix_id": offender.svix_id, "event_type": offender.event_type, "reason": reason});
+            let payload = json!({"svix_id": offender.svix_id, "event_type": offender.event_type, "reason": reason});
             let message = write::admin_message(seq, "event.dead", subject, payload, &offender.svix_id);
             crate::outbox::append::append(&tx, [&message].into_iter(), context.clock, now).await?;
             raise(&tx, &[alert], context.policy.alerts_repeat, context.clock, now).await?;

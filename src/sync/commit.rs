@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     db::{Db, Disposition, Quiet, disposition, error_code},
     domain::{Event, Outcome, Plan, Policy, State, plan},
+    failpoint::{Failpoint, reach},
 };
 
 use super::{load, write};
@@ -106,8 +107,10 @@ pub async fn commit(
     }
     let now = clock.now();
     let world = load::world(&tx, &events, policy, now).await?;
+    reach(Failpoint::BatchLoaded).await?;
     let mut planned: Plan = plan(world, events.iter().copied(), policy, now, &mut || clock.new_id());
     write::plan(&tx, &planned, policy, "clerk", clock, now).await?;
+    reach(Failpoint::PlanWritten).await?;
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);
     let finished =
@@ -119,7 +122,9 @@ pub async fn commit(
     write::inbox::forget(&tx, &planned.forget).await?;
     let again = planned.outcomes.extract_if(.., |(_, outcome)| outcome.state == State::Pending).count() as u64;
     let woken = write::inbox::wake(&tx, &planned.wake, now).await? + again;
+    reach(Failpoint::BatchWritten).await?;
     tx.commit().await?;
+    reach(Failpoint::BatchCommitted).await?;
     let told = !planned.outbox.is_empty() || !planned.alerts.is_empty();
     Ok(Committed { told, outcomes: planned.outcomes, woken, deferred: 0 })
 }

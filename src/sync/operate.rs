@@ -102,7 +102,9 @@ impl Operator<'_> {
                 Ok(done) => done,
                 Err(CommitError::Transient(error) | CommitError::Data(error)) => return Err(error.into()),
                 Err(CommitError::Panic) => {
-                    return Err(OperateError::Condition("applying it fails by a fault of clerk-sync; its log has the place".into()));
+                    return Err(OperateError::Condition(
+                        "applying it fails by a fault of clerk-sync; its log has the place".into(),
+                    ));
                 }
                 Err(CommitError::Changed) => continue,
             };

@@ -110,7 +110,11 @@ pub async fn left_behind(db: &Db, owner: &str) -> Result<Vec<Range>, DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn end(db: &Db, slot: i64) -> Result<(), DbErr> {
-    Stmt::new(&db.lazy, "delete from clerk_sync.applier_progress where slot = ").val(slot).exec(&db.lazy).await.map(drop)
+    Stmt::new(&db.lazy, "delete from clerk_sync.applier_progress where slot = ")
+        .val(slot)
+        .exec(&db.lazy)
+        .await
+        .map(drop)
 }
 
 /// Removes the row of an event that was tried alone.
@@ -126,5 +130,9 @@ pub async fn end_alone(db: &Db) -> Result<(), DbErr> {
 /// # Errors
 /// What the database says.
 pub async fn clear(db: &Db, owner: &str) -> Result<(), DbErr> {
-    Stmt::new(&db.lazy, "delete from clerk_sync.applier_progress where owner = ").val(owner).exec(&db.lazy).await.map(drop)
+    Stmt::new(&db.lazy, "delete from clerk_sync.applier_progress where owner = ")
+        .val(owner)
+        .exec(&db.lazy)
+        .await
+        .map(drop)
 }

@@ -19,6 +19,7 @@ use crate::{
     config,
     db::{Db, Quiet},
     domain::{Event, Policy},
+    failpoint::{Failpoint, reach},
     inbox::{
         admission::AdmissionLog,
         due::{self, Bounds, Due},
@@ -124,6 +125,7 @@ impl Worker {
 
     /// Decodes rows, and asks Clerk about those that need it. Leaves out those that are to be looked at later.
     pub(super) async fn prepare(&self, rows: Vec<Due>) -> Result<Batch, sea_orm::DbErr> {
+        reach(Failpoint::BatchRead).await?;
         let mut batch = Batch::default();
         let clashes: HashSet<i64> = rows.iter().filter(|row| row.awaits.is_some()).map(|row| row.stored.seq).collect();
         let instance = self.instance.expected().await?;

@@ -89,7 +89,8 @@ async fn what_the_version_before_had_claimed_is_due_again() {
         let db = &world.app.db;
         deliver(&world, &["ada", "ben"]).await;
         steps::take_back(db, "m20261201_000030_single_applier").await;
-        let claimed = "update clerk_sync.inbox set state = 'running', claim = 'x', available_at = '2100-01-01T00:00:00+00:00'";
+        let claimed =
+            "update clerk_sync.inbox set state = 'running', claim = 'x', available_at = '2100-01-01T00:00:00+00:00'";
         execute(db, claimed).await;
         steps::apply(db).await;
         assert_eq!(world.drain().await, 2, "{}", world.name);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
 const ORDER: [&[&str]; 15] = [
-    &["clock", "json"],
+    &["clock", "failpoint", "json"],
     &["config", "domain"],
     &["clerk"],
     &["db", "telemetry"],

@@ -15,6 +15,7 @@ mod doctor;
 mod endurance;
 mod erasure;
 mod examples;
+mod faults;
 mod gateway;
 mod histories;
 mod house;

@@ -107,7 +107,11 @@ async fn a_row_that_changes_during_the_commit_undoes_it() {
     while number(&world, waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    app.db.lazy.execute_unprepared("update clerk_sync.inbox set state = 'discarded' where svix_id = 'msg_ben'").await.unwrap();
+    app.db
+        .lazy
+        .execute_unprepared("update clerk_sync.inbox set state = 'discarded' where svix_id = 'msg_ben'")
+        .await
+        .unwrap();
     held.rollback().await.unwrap();
     assert!(matches!(slow.await.unwrap(), Err(CommitError::Changed)));
     assert_eq!(number(&world, "select count(*) as n from clerk_sync.users").await, 0);

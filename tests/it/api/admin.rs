@@ -230,8 +230,7 @@ async fn stats_say_how_the_service_stands() {
         assert_eq!((&states["done"], &states["conflict"], &states["dead"]), (&json!(1), &json!(1), &json!(0)));
         assert_eq!(stats["events"]["by_type"], json!({"plan.changed": 1, "user.updated": 3}));
         assert_eq!(stats["events"]["newest"], 4);
-        let inbox =
-            json!({"pending": 0, "rejected": 1, "conflict": 1, "waiting": 0, "held": 0, "dead": 0});
+        let inbox = json!({"pending": 0, "rejected": 1, "conflict": 1, "waiting": 0, "held": 0, "dead": 0});
         assert_eq!(stats["queues"], json!({"inbox": inbox, "dead_letters": {"open": 0}}), "{}", server.name);
         assert_eq!(stats["oldest_pending_seconds"], 0.0);
         let head = stats["outbox"]["head"].as_i64().unwrap();

@@ -42,7 +42,11 @@ async fn ends_dead(world: &World, body: &str, code: &str) {
     let alerts = format!("select count(*) as n from clerk_sync.alerts where key = 'event.dead:{code}'");
     assert_eq!(number(db, &alerts).await, 1, "{}: {code}", world.name);
     // Those who come later are not held up either, and the cause removed it applies.
-    execute(db, if world.name == "postgres" { "drop trigger poison on clerk_sync.users" } else { "drop trigger poison" }).await;
+    execute(
+        db,
+        if world.name == "postgres" { "drop trigger poison on clerk_sync.users" } else { "drop trigger poison" },
+    )
+    .await;
     let now = world.app.clock.now();
     clerk_sync::inbox::admin::retry(db, "msg_poison", now).await.unwrap();
     until(db, DONE, 7, ALIVE).await;
@@ -71,7 +75,8 @@ async fn p13_an_event_that_runs_into_a_timeout_is_deferred_and_blocks_nobody() {
     let Some(world) = postgres(&[]).await else { return };
     let db = &world.app.db;
     poison(&world, "perform pg_sleep(30);").await;
-    let timeout = "do $$ begin execute format('alter database %I set statement_timeout = ''300ms''', current_database()); end $$";
+    let timeout =
+        "do $$ begin execute format('alter database %I set statement_timeout = ''300ms''', current_database()); end $$";
     execute(db, timeout).await;
     deliver(&world, &["ada", "poison", "ben"]).await;
     // Its connections are new ones.

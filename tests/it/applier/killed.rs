@@ -103,7 +103,11 @@ async fn a_poison_ends_dead(url: &str, trigger: &str, reap: Option<&str>) {
     }
     assert_eq!(kills, 6, "three times among others, three times alone");
     until(&db, DONE, 4, Duration::from_secs(10)).await;
-    assert_eq!(number(&db, "select max(attempts) as n from clerk_sync.inbox").await, 0, "nothing is counted against the others");
+    assert_eq!(
+        number(&db, "select max(attempts) as n from clerk_sync.inbox").await,
+        0,
+        "nothing is counted against the others"
+    );
     let told = "select count(*) as n from clerk_sync.alerts where key = 'event.dead:crash'";
     until(&db, told, 1, Duration::from_secs(5)).await;
     process.kill();

@@ -27,9 +27,14 @@ async fn two_appliers_at_once_are_safe() {
         let db = &world.app.db;
         assert_eq!(ended, 300, "{}: each event ends once", world.name);
         assert_eq!(number(db, "select count(*) as n from clerk_sync.users").await, 100, "{}", world.name);
-        let applied = number(db, "select count(*) as n from clerk_sync.inbox where outcome in ('created', 'updated')").await;
+        let applied =
+            number(db, "select count(*) as n from clerk_sync.inbox where outcome in ('created', 'updated')").await;
         assert_eq!(number(db, "select count(*) as n from clerk_sync.outbox where topic = 'users'").await, applied);
-        assert_eq!(number(db, "select max(seq) - count(*) as n from clerk_sync.outbox").await, 0, "no hole in the feed");
+        assert_eq!(
+            number(db, "select max(seq) - count(*) as n from clerk_sync.outbox").await,
+            0,
+            "no hole in the feed"
+        );
         assert_eq!(number(db, "select max(attempts) as n from clerk_sync.inbox").await, 0);
     }
 }
@@ -45,16 +50,29 @@ async fn a_replica_that_ends_hands_over_at_once() {
         world.app.signals.inbox.wake();
         until(db, DONE, 1, Duration::from_secs(10)).await;
         let second = tokio::spawn(replica.worker().run(stop[1].clone()));
-        assert_eq!(number(db, "select count(*) as n from clerk_sync.applier_progress where tries = 1").await, 1, "{}", world.name);
+        assert_eq!(
+            number(db, "select count(*) as n from clerk_sync.applier_progress where tries = 1").await,
+            1,
+            "{}",
+            world.name
+        );
         stop[0].cancel();
         first.await.unwrap();
-        assert_eq!(number(db, "select count(*) as n from clerk_sync.leases where name = 'applier' and owner = 'x'").await, 0);
+        assert_eq!(
+            number(db, "select count(*) as n from clerk_sync.leases where name = 'applier' and owner = 'x'").await,
+            0
+        );
         deliver(&world, &["ben"]).await;
         until(db, DONE, 2, Duration::from_secs(3)).await;
         stop[1].cancel();
         second.await.unwrap();
         assert_eq!(number(db, "select count(*) as n from clerk_sync.leases").await, 0, "{}: given up", world.name);
-        assert_eq!(number(db, "select count(*) as n from clerk_sync.applier_progress").await, 0, "{}: nothing left", world.name);
+        assert_eq!(
+            number(db, "select count(*) as n from clerk_sync.applier_progress").await,
+            0,
+            "{}: nothing left",
+            world.name
+        );
     }
 }
 
@@ -99,7 +117,8 @@ async fn an_event_that_was_begun_alone_three_times_ends_dead() {
         left_behind(&world, 1, "eve", "eve", 2).await;
         let stop = CancellationToken::new();
         let running = tokio::spawn(world.app.worker().run(stop.clone()));
-        until(db, "select count(*) as n from clerk_sync.inbox where state = 'pending'", 0, Duration::from_secs(10)).await;
+        until(db, "select count(*) as n from clerk_sync.inbox where state = 'pending'", 0, Duration::from_secs(10))
+            .await;
         stop.cancel();
         running.await.unwrap();
         let ben = world.inbox("msg_ben").await;

@@ -181,3 +181,18 @@ async fn what_hangs_is_named_in_time() {
     doctor(&url, &[("CLERK_SECRET_KEY", KEY), ("CLERK_API_URL", &http)]).await.names("api-key", "CLERK_API_URL");
     assert!(started.elapsed() < Duration::from_secs(30), "each within its five seconds");
 }
+
+#[tokio::test]
+async fn a_volume_that_is_nearly_full_is_told_before_it_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_volume) = crate::support::volume::Volume::mount(32, folder.path()) else { return };
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let mut config = crate::support::world::config(&[]);
+    config.database.url = clerk_sync::config::Secret::from(url.as_str());
+    let db = clerk_sync::db::connect(&config.database).await.unwrap();
+    clerk_sync::db::migrate(&db).await.unwrap();
+    let report = doctor(&url, &[]).await;
+    let (level, found, remedy) = report.about("disk");
+    assert_eq!(level, "warn", "{found}");
+    assert!(found.ends_with("MiB free on the volume of the database") && remedy.contains("room"), "{found}: {remedy}");
+}

@@ -113,12 +113,21 @@ async fn rows_of_events_that_ended_are_removed_and_a_repetition_does_no_harm() {
         every_state(&world).await;
         world.deliver("msg_gone", &user("gone", 1)).await;
         world.deliver("msg_gone_deleted", &deleted("gone", 2)).await;
-        execute(&world.app, "update clerk_sync.inbox set available_at = '2100-01-01T00:00:00+00:00' where svix_id = 'msg_pending'").await;
+        execute(
+            &world.app,
+            "update clerk_sync.inbox set available_at = '2100-01-01T00:00:00+00:00' where svix_id = 'msg_pending'",
+        )
+        .await;
         world.drain().await;
         assert_eq!(round(&world.app, 89).await.receipts, 0, "{}: not yet", world.name);
         assert_eq!(round(&world.app, 91).await.receipts, 5, "{}", world.name);
         let kept = number(&world.app, "select count(*) as n from clerk_sync.inbox where state in ('conflict', 'dead', 'held', 'pending', 'rejected', 'waiting')").await;
-        assert_eq!((kept, number(&world.app, "select count(*) as n from clerk_sync.inbox").await), (6, 6), "{}", world.name);
+        assert_eq!(
+            (kept, number(&world.app, "select count(*) as n from clerk_sync.inbox").await),
+            (6, 6),
+            "{}",
+            world.name
+        );
         // The same deliveries again: new to the inbox, old to everybody else.
         let feed = number(&world.app, "select max(seq) as n from clerk_sync.outbox").await;
         assert_eq!(world.deliver("msg_done", &user("ada", 1)).await, Accepted::New);

@@ -35,6 +35,19 @@ impl Process {
     }
 
     async fn spawn(arguments: &[&str], log: Stdio, port: u16, database: &str, environment: &[(&str, &str)]) -> Self {
+        let mut process = Self::launch(arguments, log, port, database, environment);
+        process.answers().await.unwrap_or_else(|code| panic!("serve ended at once: {code}"));
+        process
+    }
+
+    /// Starts it, without waiting for anything.
+    pub(crate) fn launch(
+        arguments: &[&str],
+        log: Stdio,
+        port: u16,
+        database: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
             .args(arguments)
@@ -44,14 +57,20 @@ impl Process {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(log);
-        let mut process = Self { child: command.spawn().unwrap(), url: format!("http://127.0.0.1:{port}") };
+        Self { child: command.spawn().unwrap(), url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Returns once it answers, or its exit code where it ends instead.
+    pub(crate) async fn answers(&mut self) -> Result<(), i32> {
         let started = Instant::now();
-        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
-            assert!(process.child.try_wait().unwrap().is_none(), "serve ended at once");
+        while reqwest::get(format!("{}/healthz", self.url)).await.is_err() {
+            if let Some(code) = self.ended(Duration::ZERO).await {
+                return Err(code);
+            }
             assert!(started.elapsed() < Duration::from_secs(30), "serve does not answer");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        process
+        Ok(())
     }
 
     /// Starts `serve` with some roles only.
@@ -68,9 +87,28 @@ impl Process {
 
     /// SIGTERM: everything is ended in order. Answers whether it said that it was.
     pub(crate) fn terminate(mut self) -> bool {
+        self.terminate_in_place()
+    }
+
+    /// The same; another one can take its place.
+    pub(crate) fn terminate_in_place(&mut self) -> bool {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().success()
+    }
+
+    /// The exit code, once it has ended by itself within this time; a signal counts as -1.
+    pub(crate) async fn ended(&mut self, within: Duration) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status.code().unwrap_or(-1));
+            }
+            if started.elapsed() > within {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
@@ -102,6 +140,16 @@ pub(crate) fn run_on(url: &str, arguments: &[&str], environment: &[(&str, &str)]
 
 /// Posts a really signed delivery; the status, or nothing if the server did not answer.
 pub(crate) async fn post(client: &reqwest::Client, url: &str, id: &str, body: &[u8]) -> Option<u16> {
+    post_whole(client, url, id, body).await.map(|response| response.status().as_u16())
+}
+
+/// The same; the whole response.
+pub(crate) async fn post_whole(
+    client: &reqwest::Client,
+    url: &str,
+    id: &str,
+    body: &[u8],
+) -> Option<reqwest::Response> {
     let verifier = Verifier::new(SECRET, Duration::from_secs(300)).unwrap();
     let now = Clock::system().now().timestamp();
     let request = client
@@ -111,5 +159,5 @@ pub(crate) async fn post(client: &reqwest::Client, url: &str, id: &str, body: &[
         .header("svix-timestamp", now)
         .header("svix-signature", verifier.sign(id, now, body).unwrap())
         .body(body.to_vec());
-    request.send().await.ok().map(|response| response.status().as_u16())
+    request.send().await.ok()
 }

@@ -72,7 +72,8 @@ fn unique() -> String {
     format!("{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn service(variable: &str, name: &str) -> Option<String> {
+/// What an environment variable says of a service; `None` where it is not there.
+pub(crate) fn service(variable: &str, name: &str) -> Option<String> {
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
         let thread = std::thread::current();
