@@ -148,9 +148,10 @@ impl Reader {
             }
             if last.is_some() {
                 self.after = last;
-            } else if !self.in_flight.is_empty() {
-                return Ok(None);
-            } else if self.after.take().is_none() && wake_more(&db, clock.now()).await? == 0 {
+                continue;
+            }
+            let is_on_its_way = !self.in_flight.is_empty();
+            if is_on_its_way || (self.after.take().is_none() && wake_more(&db, clock.now()).await? == 0) {
                 return Ok(None);
             }
         }

@@ -1,12 +1,19 @@
 //! P13: whatever the database answers for one event, the others are applied, none of them loses an attempt, and once the
 //! fault ceases every event ends within 10 s.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use clerk_sync::{clock::Clock, sync::worker::Worker};
 use tokio_util::sync::CancellationToken;
 
 use super::{deliver, execute, number, until};
-use crate::support::world::{World, postgres, sqlite};
+use crate::support::world::{World, postgres, sqlite, worlds};
 
 const INNOCENT: [&str; 6] = ["ada", "ben", "cleo", "dora", "eve", "flo"];
 const DONE: &str = "select count(*) as n from clerk_sync.inbox where state = 'done'";
@@ -128,4 +135,26 @@ async fn p13_a_database_that_is_cut_off_counts_as_no_events_failure() {
     assert_eq!(number(db, "select max(attempts) as n from clerk_sync.inbox").await, 0);
     stop.cancel();
     running.await.unwrap();
+}
+
+/// A panic while a batch is planned: the batch is rolled back and split, and the events apply.
+#[tokio::test]
+async fn p13_a_panic_in_planning_stops_nobody() {
+    for world in worlds(&[]).await {
+        deliver(&world, &["ada", "ben", "cleo"]).await;
+        let (inner, calls) = (world.app.clock.clone(), Arc::new(AtomicU32::new(0)));
+        let counted = Arc::clone(&calls);
+        // The first call is the reader's, the second one is made in the transaction.
+        let clock = Clock::from_fn(move || {
+            assert!(counted.fetch_add(1, Ordering::Relaxed) != 1, "a panic of the test's");
+            inner.now()
+        });
+        let worker = Worker { clock, ..world.app.worker() };
+        assert_eq!(worker.drain().await.unwrap(), 3, "{}", world.name);
+        assert!(calls.load(Ordering::Relaxed) > 2);
+        let db = &world.app.db;
+        assert_eq!(number(db, DONE).await, 3, "{}", world.name);
+        assert_eq!(number(db, "select count(distinct rev) as n from clerk_sync.users").await, 3, "{}", world.name);
+        assert_eq!(number(db, "select max(attempts) as n from clerk_sync.inbox").await, 0, "{}", world.name);
+    }
 }
