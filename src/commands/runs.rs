@@ -28,10 +28,14 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
             continue;
         }
         let count = |sort: &str| row.report.as_ref().and_then(|report| report[sort]["count"].as_u64());
-        let found: Vec<String> = ["missing", "stale", "extra", "conflicting", "buried"]
+        let held = row.report.as_ref().and_then(|report| report["held"].as_array().map(|held| !held.is_empty()));
+        let mut found: Vec<String> = ["missing", "stale", "extra", "conflicting", "buried"]
             .iter()
             .filter_map(|sort| count(sort).map(|n| format!("{n} {sort}")))
             .collect();
+        if held == Some(true) {
+            found.push("held: too many to remove".to_owned());
+        }
         println!(
             "{}  {:<9} {:<11} {:<8} {:<8}  {}",
             rfc3339(row.started_at),

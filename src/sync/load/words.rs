@@ -150,7 +150,7 @@ pub(super) async fn deletions(
 }
 
 /// Whose deletion an event says, or infers.
-fn deleted<'a>(event: &'a Event) -> Option<(Kind, &'a str)> {
+fn deleted(event: &Event) -> Option<(Kind, &str)> {
     match &event.change {
         Change::UserDeleted { clerk_id } => Some((Kind::User, clerk_id)),
         Change::OrganizationDeleted { clerk_id } => Some((Kind::Organization, clerk_id)),
