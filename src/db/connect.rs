@@ -48,7 +48,7 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
     if !url.starts_with("postgres://") {
         return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into()));
     }
-    let pooling = detect_pooler(&url).await?;
+    let pooling = detect_pooler(&url, config.acquire_timeout).await?;
     let bare = Database::connect(postgres(config, &url, 1)).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
     bare.close().await?;
@@ -67,9 +67,9 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
 
 /// # Errors
 /// A pooler through which the server cannot be used.
-async fn detect_pooler(url: &str) -> Result<Pooling, DbErr> {
+async fn detect_pooler(url: &str, patience: std::time::Duration) -> Result<Pooling, DbErr> {
     let options = PgConnectOptions::from_str(url).map_err(|_| DbErr::Custom("database.url cannot be read".into()))?;
-    let pooling = pooler::detect(&options).await.map_err(|error| match error {
+    let pooling = pooler::detect(&options, patience).await.map_err(|error| match error {
         PoolerError::Unreachable(error) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
         refused => DbErr::Custom(format!("database.url: {refused}. {}", refused.remedy())),
     })?;

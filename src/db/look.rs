@@ -55,7 +55,7 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     }
     // A connection of its own first: a pool tries again until its time is over, and then says only that it is.
     let options = PgConnectOptions::from_str(&url).map_err(|_| LookError::Url)?;
-    let pooling = pooler::detect(&options).await.map_err(|error| match error {
+    let pooling = pooler::detect(&options, Duration::ZERO).await.map_err(|error| match error {
         PoolerError::Unreachable(error) => LookError::Connection(error),
         refused => LookError::Pooler(refused),
     })?;

@@ -4,7 +4,7 @@
 //! Behind a pooler that carries prepared statements everything works but LISTEN. One that does not breaks statements at
 //! random, so it is refused before anything is written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
@@ -13,6 +13,9 @@ const ROUNDS: usize = 3;
 
 /// Clients beside the first, each in a transaction, so that each keeps its session.
 const HOLDERS: usize = 2;
+
+/// How long after a failure the first connection is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// After this a pooler is taken to have no further session.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,14 +59,15 @@ impl PoolerError {
     }
 }
 
-/// Finds out what is between this process and the server that `options` lead to.
+/// Finds out what is between this process and the server that `options` lead to. A server that is just starting is waited
+/// for, `patience` at most.
 ///
 /// # Errors
 /// [`PoolerError`].
-pub(super) async fn detect(options: &PgConnectOptions) -> Result<Pooling, PoolerError> {
+pub(super) async fn detect(options: &PgConnectOptions, patience: Duration) -> Result<Pooling, PoolerError> {
     // Poolers refuse start parameters that they do not know.
     let options = options.clone().extra_float_digits(None);
-    let mut client = PgConnection::connect_with(&options).await.map_err(PoolerError::Unreachable)?;
+    let mut client = first_client(&options, patience).await.map_err(PoolerError::Unreachable)?;
     for _ in 0..ROUNDS {
         if let Some(found) = round(&mut client, &options).await? {
             return Ok(found);
@@ -73,13 +77,38 @@ pub(super) async fn detect(options: &PgConnectOptions) -> Result<Pooling, Pooler
     Ok(Pooling::Sessions)
 }
 
+async fn first_client(options: &PgConnectOptions, patience: Duration) -> Result<PgConnection, sqlx::Error> {
+    let started = Instant::now();
+    loop {
+        let tried = tokio::time::timeout(patience.max(TIMEOUT), PgConnection::connect_with(options)).await;
+        match tried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Err(error) if is_starting(&error) && started.elapsed() < patience => {
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+            tried => return tried,
+        }
+    }
+}
+
+/// Whether a server that is about to answer fails like this.
+fn is_starting(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound};
+    match error {
+        sqlx::Error::Io(error) => matches!(error.kind(), ConnectionRefused | ConnectionReset | NotFound),
+        // cannot_connect_now
+        sqlx::Error::Database(error) => error.code().as_deref() == Some("57P03"),
+        _ => false,
+    }
+}
+
 async fn round(client: &mut PgConnection, options: &PgConnectOptions) -> Result<Option<Pooling>, PoolerError> {
     let before = session(client).await?;
     let mut held = Vec::new();
     let mut seen = Vec::new();
     for _ in 0..HOLDERS {
         // A server that has no room for one more is not a pooler that has none.
-        let Ok(mut holder) = PgConnection::connect_with(options).await else { break };
+        let connected = tokio::time::timeout(TIMEOUT, PgConnection::connect_with(options)).await;
+        let Ok(Ok(mut holder)) = connected else { break };
         let begun = sqlx::Executor::execute(&mut holder, sqlx::raw_sql("begin read only"));
         match tokio::time::timeout(TIMEOUT, begun).await {
             Err(_) => return Err(PoolerError::Sessions),

@@ -1,14 +1,18 @@
 //! Postgres behind a transaction pooler: nothing that correctness needs lives in a session.
 
+use std::time::Duration;
+
 use clerk_sync::{app::App, clock::Clock, config::Secret, db::Stmt};
 use reqwest::Method;
 use sqlx::{Connection as _, PgConnection, Row as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
     organizations::{member, organization},
     people::user,
     pgbouncer::PgBouncer,
     pooler::Pooler,
+    process::free_port,
     server::{ADMIN, Server},
     services,
     world::config,
@@ -155,4 +159,27 @@ async fn a_pool_of_sessions_is_as_good_as_the_server_itself() {
         let app = connect(url).await.unwrap();
         assert!(app.db.listen_pool().is_some(), "{url}");
     }
+}
+
+/// Containers start together: a server that does not listen yet is waited for.
+#[tokio::test]
+async fn a_server_that_is_just_starting_is_waited_for() {
+    let Some(postgres) = services::postgres() else { return };
+    let (_, rest) = postgres.url().split_once('@').unwrap();
+    let (server, database) = rest.split_once('/').unwrap();
+    let (port, server) = (free_port(), server.to_owned());
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let server = server.clone();
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(server).await.unwrap();
+                tokio::io::copy_bidirectional(&mut client, &mut upstream).await.ok();
+            });
+        }
+    });
+    let app = connect(&format!("postgres://postgres@127.0.0.1:{port}/{database}")).await.unwrap();
+    assert!(app.db.listen_pool().is_some());
+    late.abort();
 }

@@ -73,7 +73,7 @@ impl World {
         // Before the next ones are opened: a server has only so many connections.
         self.stop.cancel();
         let db = self.app.db.clone();
-        for pool in [db.write, db.lazy, db.read] {
+        for pool in [db.write, db.lazy, db.receipts, db.read] {
             let _ = pool.close().await;
         }
         let keep = std::mem::replace(&mut self._keep, Box::new(()));
