@@ -154,3 +154,31 @@ async fn p13_an_event_that_ends_the_process_each_time_ends_dead_on_sqlite() {
         end";
     a_poison_ends_dead(&url, trigger, None).await;
 }
+
+/// A host that is frozen while it holds the commit lock: Postgres ends its transaction after 30 s.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --long"]
+async fn p13_a_frozen_host_holds_the_commit_lock_for_half_a_minute_at_most() {
+    let Some(postgres) = services::postgres() else { return };
+    let url = postgres.url();
+    let leader = Process::serve(free_port(), url, &[]).await;
+    let db = open(url).await;
+    let trigger = "create function slow() returns trigger language plpgsql as $$ begin
+            if new.first_name = 'slow' then perform pg_sleep(3); end if; return new; end $$;
+        create trigger slow before insert on clerk_sync.users for each row execute function slow()";
+    execute(&db, trigger).await;
+    send(&leader, "ada").await;
+    until(&db, DONE, 1, Duration::from_secs(10)).await;
+    let other = Process::serve(free_port(), url, &[]).await;
+    send(&leader, "slow").await;
+    let sleeping =
+        "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    until(&db, sleeping, 1, Duration::from_secs(10)).await;
+    leader.freeze();
+    let frozen = Instant::now();
+    send(&other, "ben").await;
+    until(&db, DONE, 3, Duration::from_secs(60)).await;
+    let took = frozen.elapsed();
+    assert!(took > Duration::from_secs(20), "the lock was held: {took:?}");
+    assert!(took <= Duration::from_secs(40), "another replica goes on after {took:?}");
+}

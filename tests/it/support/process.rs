@@ -111,6 +111,12 @@ impl Process {
         }
     }
 
+    /// SIGSTOP: it holds what it has and does nothing more, like a frozen host.
+    pub(crate) fn freeze(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
