@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clerk_sync::{app::Role, clock::Clock, config};
+use clerk_sync::clock::Clock;
 use serde_json::Value;
 
 use crate::support::{
     clerk::{Clerk, INSTANCE, Simulated},
-    people::{deleted, user},
+    dump::{number, texts},
+    people::{deleted, user, with},
     process::{Process, SECRET, free_port, post, run},
     services,
     world::{World, sqlite, worlds},
@@ -90,7 +91,7 @@ async fn what_was_not_meant_is_taken_back() {
         world.drain().await;
         let status = async |name: &str| {
             let sql = format!("select status as t from clerk_sync.users where clerk_id = 'user_{name}'");
-            crate::support::dump::texts(&world.app.db, sql).await.concat()
+            texts(&world.app.db, sql).await.concat()
         };
         // A deletion was cancelled, and was right.
         for (n, name) in [(1, "a"), (2, "b")] {
@@ -102,11 +103,7 @@ async fn what_was_not_meant_is_taken_back() {
         assert!(run(&world, &["deletions", "release", "user_b"], &on).status.success(), "{}", world.name);
         assert_eq!(status("b").await, "deleted", "{}", world.name);
         // An event was put aside, and is needed.
-        let nameless = crate::support::people::with(
-            crate::support::people::with(user("d", 1), "first_name", Value::Null),
-            "last_name",
-            Value::Null,
-        );
+        let nameless = with(with(user("d", 1), "first_name", Value::Null), "last_name", Value::Null);
         world.deliver("msg_d", &nameless).await;
         world.drain().await;
         assert!(run(&world, &["inbox", "discard", "msg_d"], &on).status.success(), "{}", world.name);
@@ -140,7 +137,7 @@ async fn two_servers_on_one_database_do_no_harm() {
             }
         }
         let started = Instant::now();
-        let count = async |sql| crate::support::dump::number(&world.app.db, sql).await;
+        let count = async |sql| number(&world.app.db, sql).await;
         while count("select count(*) as n from clerk_sync.inbox where state <> 'done'").await > 0 {
             assert!(started.elapsed() < Duration::from_secs(30), "{}", world.name);
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -190,64 +187,74 @@ fn settings() -> Vec<(String, Vec<&'static str>)> {
 async fn every_setting_at_its_ends_is_refused_by_name_or_works() {
     let settings = settings();
     assert!(settings.len() > 40, "{settings:?}");
+    let world = sqlite(&[]).await;
+    let url = world.app.config.database.url.expose().to_owned();
     let mut wrong = Vec::new();
-    let mut world = sqlite(&[]).await;
-    for (n, (key, value)) in
-        settings.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value))).enumerate()
-    {
-        if let Err(error) = loaded(key, value) {
-            let said = error.to_string();
-            if !said.contains(key.as_str()) && !said.contains(key.rsplit('.').next().unwrap_or_default()) {
-                wrong.push(format!("{key} = {value}: refused without its name: {said}"));
-            }
-            continue;
-        }
-        // The port is any free one.
-        if key == "server.port" {
-            continue;
-        }
-        world.empty(&[(key, (*value).to_owned())]).await;
-        if let Err(what) = works(&world, n).await {
+    let all = settings.iter().flat_map(|(key, values)| values.iter().map(move |value| (key.as_str(), *value)));
+    // The port is any free one.
+    for (n, (key, value)) in all.filter(|(key, _)| *key != "server.port").enumerate() {
+        if let Err(what) = works(&world, &url, (key, value), n).await {
             wrong.push(format!("{key} = {value}: {what}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn loaded(key: &str, value: &str) -> Result<config::Config, config::ConfigError> {
+/// Of a process of its own: what allocates without bound ends it.
+async fn works(world: &World, url: &str, (key, value): (&str, &str), n: usize) -> Result<(), String> {
     let name = format!("CLERK_SYNC__{}", key.replace('.', "__").to_uppercase());
-    config::load(None, [(name, value.to_owned())].into())
-}
-
-async fn works(world: &World, n: usize) -> Result<(), &'static str> {
-    let app = world.app.clone();
-    let running = match app.start(&Role::ALL.into()).await {
-        Ok(running) => running,
-        Err(_) => return Err("it does not start"),
-    };
-    let url = format!("http://{}", running.addr);
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    let body = user(&format!("u{n}"), 1).to_string();
-    let started = Instant::now();
-    let mut status = None;
-    while status != Some(200) && started.elapsed() < Duration::from_secs(5) {
-        status = post(&client, &url, &format!("msg_{n}"), body.as_bytes()).await;
+    let port = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+    command.arg("serve").env_clear().envs([("DATABASE_URL", url), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]);
+    command.env("RUST_LOG", "off").env("PORT", port.to_string()).env(name, value);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (base, started) = (format!("http://127.0.0.1:{port}"), Instant::now());
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+    while client.get(format!("{base}/healthz")).send().await.is_err() {
+        if let Some(status) = child.try_wait().unwrap() {
+            let said = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
+            let named = said.contains(key) || said.contains(key.rsplit('.').next().unwrap_or_default());
+            return match status.code() {
+                Some(1) if named => Ok(()),
+                Some(1) => Err(format!("refused without its name: {said}")),
+                _ => Err(format!("it dies ({status}): {said}")),
+            };
+        }
+        if started.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Err("it neither starts nor is refused".into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let (id, body) = (format!("msg_{n}"), user(&format!("u{n}"), 1).to_string());
+    let status = post(&client, &base, &id, body.as_bytes()).await;
+    let state = async || {
+        let sql = format!("select state as t from clerk_sync.inbox where svix_id = '{id}'");
+        texts(&world.app.db, sql).await.concat()
+    };
     let mut done = Ok(());
-    // A receiver that takes nothing because it was told to is what was asked for: it says so.
-    if status != Some(200) {
-        done = if matches!(status, Some(413 | 503 | 401)) { Ok(()) } else { Err("a delivery has no answer") };
-    } else {
-        while world.inbox(&format!("msg_{n}")).await.state != "done" {
-            if started.elapsed() > Duration::from_secs(10) {
-                done = Err("a delivery is not applied");
-                break;
+    if status == Some(200) {
+        let posted = Instant::now();
+        while state().await != "done" && done.is_ok() {
+            if posted.elapsed() > Duration::from_secs(10) {
+                done = Err("a delivery is not applied".to_owned());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    } else if !matches!(status, Some(401 | 413 | 503)) {
+        // One that takes nothing because it was told to says so.
+        done = Err(format!("a delivery is answered {status:?}"));
     }
-    match tokio::time::timeout(Duration::from_secs(25), running.stop()).await {
-        Err(_) => Err("it does not end"),
-        Ok(_) => done,
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let told = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if told.elapsed() > Duration::from_secs(25) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Err("it does not end".into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    done
 }
