@@ -273,6 +273,7 @@ async fn a_backfill_reads_whatever_users_write() {
         if more { "[]".to_owned() } else { list }
     };
     let clerk = Router::new()
+        .route("/v1/instance", get(async || r#"{"object":"instance","id":"ins_tests"}"#))
         .route("/v1/users", get(first_page))
         .route(
             "/v1/users/count",
