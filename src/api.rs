@@ -40,8 +40,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     access::Access, clerk::signature::Verifier, clock::Clock, config::Config, console, db::Db, domain::Policy,
-    inbox::receive::Receiver, meta::Meta, outbox::tail::Tail, reconcile::ensure::Ensurer, sinks::Sinks,
-    telemetry::exporter::Exporter, wake::Signals,
+    inbox::receive::Receiver, lifecycle::Heartbeats, meta::Meta, outbox::tail::Tail, reconcile::ensure::Ensurer,
+    sinks::Sinks, telemetry::exporter::Exporter, wake::Signals,
 };
 
 /// What handlers share. Every layer of every request clones it: one count, not a count a part.
@@ -71,12 +71,14 @@ pub struct Parts {
     pub config: Arc<Config>,
     pub verifier: Arc<Verifier>,
     pub receiver: Receiver,
+    pub bodies: webhooks::Budget,
     pub access: Arc<Access>,
     pub policy: Arc<Policy>,
     pub signals: Signals,
     pub sinks: Sinks,
     pub meta: Meta,
     pub exporter: Exporter,
+    pub heartbeats: Heartbeats,
     pub ensurer: Ensurer,
     pub tail: Tail,
     pub streams: changes::Streams,
@@ -89,10 +91,9 @@ pub struct Parts {
 pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
     let limit = state.config.api.request_timeout;
     let within = |router: Router<ApiState>, limit: Duration| router.layer(from_fn_with_state(limit, hygiene::within));
-    let probes = Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::show));
+    let probes = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
+    // With an address of their own, the metrics have no other.
+    let probes = if state.config.metrics.address.is_empty() { probes.merge(metrics::routes()) } else { probes };
     let mut router = within(probes, limit);
     if receive {
         // The same endpoint with a slash behind it: senders follow no redirects.
@@ -112,6 +113,12 @@ pub fn router(state: ApiState, receive: bool, api: bool) -> Router {
     // Around everything, so that a page can also read why it was refused.
     let cors = from_fn_with_state(cors::Cors::new(state.config.clone()), cors::cors);
     finish(router).layer(cors).with_state(state)
+}
+
+/// The routes of `metrics.address`.
+pub fn metrics_router(state: ApiState) -> Router {
+    let limit = state.config.api.request_timeout;
+    finish(metrics::routes().layer(from_fn_with_state(limit, hygiene::within))).with_state(state)
 }
 
 /// What holds for every route, those that are not there included.

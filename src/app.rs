@@ -3,33 +3,40 @@
 mod parts;
 mod policy;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use axum::Router;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
     api::{
         self,
-        line::{Lines, Peer},
+        line::{Limits, Places, Server},
     },
     backends::{cache::Cache, link::LinkError, mailer::Mailer, search::Search, stream::Stream},
     clerk::{api::Api, signature::Verifier},
     clock::Clock,
     config::{self, Config},
-    db::{self, Db},
+    db::{self, Db, Storage},
     domain::Policy,
     gateway::{self, Gateway},
     inbox::{admission::AdmissionLog, receive, rescan::rescan},
     instance::Instance,
+    lifecycle::{self, Need, Supervisor},
     meta::Meta,
-    outbox::tail::Tail,
+    outbox::{relay::Sink, tail::Tail},
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
     telemetry::{exporter::Exporter, metrics},
+    upkeep::progress,
     wake::Signals,
 };
+
+/// The least limits of turns that wait for others: a delivery for its target, and the upkeep for Clerk.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(5 * 60);
+const UPKEEP_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// What a process does. `serve --roles` chooses; all of them by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,8 +87,10 @@ pub struct App {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
+    /// Where it answers `/metrics`, if that is elsewhere.
+    pub metrics_addr: Option<SocketAddr>,
+    supervisor: Supervisor,
+    storage: Storage,
     config: Arc<Config>,
 }
 
@@ -163,93 +172,146 @@ impl App {
         let access = Arc::new(Access::new(&config.api, &config.clerk)?);
         self.instance.check_at_start().await?;
         let exporter = Exporter::install()?;
-        let address = (config.server.host.as_str(), config.server.port);
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("server.host, server.port: cannot listen on {}:{} (set HOST and PORT)", address.0, address.1)
-        })?;
-        let addr = listener.local_addr()?;
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (listener, addr) =
+            listen((config.server.host.as_str(), config.server.port), "server.host, server.port", "HOST and PORT")
+                .await?;
+        let metrics_listener = match config.metrics.address.as_str() {
+            "" => None,
+            address => Some(listen(address, "metrics.address", "CLERK_SYNC__METRICS__ADDRESS=HOST:PORT").await?),
+        };
+        let supervisor = Supervisor::default();
         let (receiver, writer) = receive::receiver(self.db.clone(), self.signals.clone(), &config.receiver);
         // Before anything can raise an alert that they should tell of.
         if roles.contains(&Role::Relay) {
             self.begin_channels().await?;
         }
-        tasks.spawn(self.signals.clone().bridge(self.db.clone(), shutdown.clone()));
-        tasks.spawn(self.upkeep(&shutdown).run(shutdown.clone()));
-        tasks.spawn(self.recovery().run(shutdown.clone()));
-        tasks.spawn(exporter.clone().upkeep(shutdown.clone()));
-        if roles.contains(&Role::Sync) {
-            tasks.spawn(self.worker().run(shutdown.clone()));
-            let (db, admissions, config) = (self.db.clone(), self.admissions.clone(), config.clone());
-            tasks.spawn(async move { admissions.report_stored(&db, &config.entry).await });
-        }
-        if roles.contains(&Role::Relay) {
-            tasks.spawn(self.relay().run(self.sinks.search.clone(), shutdown.clone()));
-            // A cache of this process's own is fed by its own tail instead.
-            if matches!(self.sinks.cache.cache, Cache::Redis(_)) {
-                tasks.spawn(self.relay().run(self.sinks.cache.clone(), shutdown.clone()));
-            }
-            if let Some(stream) = self.sinks.stream.as_ref().filter(|_| config.stream.enabled) {
-                tasks.spawn(self.relay().run(stream.clone(), shutdown.clone()));
-            }
-            if let Some(mail) = &self.sinks.mail {
-                tasks.spawn(self.relay().run(mail.clone(), shutdown.clone()));
-            }
-            if let Some(chat) = &self.sinks.chat {
-                tasks.spawn(self.relay().run(chat.clone(), shutdown.clone()));
-            }
-        }
-        // The writer outlives the listener: what was taken is stored before the process ends.
-        let stored = CancellationToken::new();
-        tasks.spawn(writer.run(stored.clone()));
         let watermarks = self.sinks.cache.cache.watermarks().clone();
         let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone(), watermarks).await?;
+        // The writer outlives the listener: what was taken is stored before the process ends.
+        let stored = CancellationToken::new();
+        self.start_loops(roles, &supervisor, exporter.clone());
+        supervisor.spawn_loop(
+            "receipts",
+            config.server.stalled_after,
+            if roles.contains(&Role::Receive) { Need::Required } else { Need::Degrades },
+            writer.run(stored.clone()),
+        );
         let state = api::Parts {
             db: self.db.clone(),
             clock: self.clock.clone(),
             config: config.clone(),
             verifier: Arc::new(verifier),
             receiver,
+            bodies: api::webhooks::Budget::new(config.receiver.unverified_bytes),
             access: access.clone(),
             policy: Arc::new(self.policy.clone()),
             signals: self.signals.clone(),
             sinks: self.sinks.clone(),
             meta: self.meta.clone(),
             exporter,
+            heartbeats: supervisor.heartbeats().clone(),
             ensurer: self.ensurer(),
             tail: tail.clone(),
             streams: api::changes::Streams::new(&config),
-            shutdown: shutdown.clone(),
-            tasks: tasks.clone(),
+            shutdown: supervisor.shutdown().clone(),
+            tasks: supervisor.tasks().clone(),
         };
-        let mut router = api::router(state.into(), roles.contains(&Role::Receive), roles.contains(&Role::Api));
+        let state = api::ApiState::from(state);
+        let mut router = api::router(state.clone(), roles.contains(&Role::Receive), roles.contains(&Role::Api));
         if roles.contains(&Role::Gateway) {
-            router = router.merge(api::ws::routes(self.gateway(&access, &tail, &shutdown, &tasks)));
+            router = router.merge(api::ws::routes(self.gateway(&access, &tail, &supervisor)));
         }
         if roles.contains(&Role::Api) && matches!(self.sinks.cache.cache, Cache::Local(_)) {
-            tasks.spawn(local::follow(self.sinks.cache.clone(), tail.follow("cache:local"), shutdown.clone()));
+            let following =
+                local::follow(self.sinks.cache.clone(), tail.follow("cache:local"), supervisor.shutdown().clone());
+            supervisor.spawn("cache:local", following);
         }
         if roles.contains(&Role::Gateway) || roles.contains(&Role::Api) {
-            tasks.spawn(tail.run(shutdown.clone()));
-            self.keep_keys(&access, &shutdown, &tasks);
+            let limit = config.server.stalled_after;
+            supervisor.spawn_loop("tail", limit, Need::Degrades, tail.run(supervisor.shutdown().clone()));
+            self.keep_keys(&access, &supervisor);
         }
-        let stop = shutdown.clone();
-        let lines = Lines::new(listener, config.receiver.max_body);
-        tasks.spawn(async move {
-            let served = axum::serve(lines, router.into_make_service_with_connect_info::<Peer>());
-            if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
-                tracing::error!(%error, "the listener ended");
-            }
-            stored.cancel();
+        let server = self.server(listener, roles.contains(&Role::Receive), &supervisor);
+        supervisor.spawn("http", serve(server, router, Some(stored)));
+        let metrics_addr = metrics_listener.map(|(listener, addr)| {
+            let server = self.server(listener, false, &supervisor);
+            supervisor.spawn("http:metrics", serve(server, api::metrics_router(state), None));
+            addr
         });
-        tasks.close();
-        Ok(Running { addr, shutdown, tasks, config })
+        supervisor.tasks().close();
+        Ok(Running { addr, metrics_addr, supervisor, storage: self.db.storage().clone(), config })
+    }
+
+    /// Starts what runs beside the listener. Each of them ends with shutdown, or ends the process.
+    fn start_loops(&self, roles: &BTreeSet<Role>, supervisor: &Supervisor, exporter: Exporter) {
+        let stop = || supervisor.shutdown().clone();
+        let limit = self.config.server.stalled_after;
+        let (bridge, asked) = (self.signals.clone().bridge(self.db.clone(), stop()), stop());
+        supervisor.spawn("wake", async move {
+            bridge.await;
+            // Where there is nothing to listen to, everything polls.
+            asked.cancelled().await;
+        });
+        supervisor.spawn_loop("upkeep", limit.max(UPKEEP_LIMIT), Need::Degrades, self.upkeep(&stop()).run(stop()));
+        supervisor.spawn("exporter", exporter.upkeep(stop()));
+        supervisor.spawn("storage", self.recovery().run(stop()));
+        let applies = roles.contains(&Role::Sync);
+        if applies {
+            supervisor.spawn_loop(progress::APPLIER, limit, Need::Required, self.worker().run(stop()));
+            let (db, admissions, config) = (self.db.clone(), self.admissions.clone(), self.config.clone());
+            supervisor.spawn_once("admissions", async move { admissions.report_stored(&db, &config.entry).await });
+        }
+        let need = if applies { Need::Required } else { Need::Degrades };
+        let watch = progress::Watch {
+            db: self.db.clone(),
+            signals: self.signals.clone(),
+            clock: self.clock.clone(),
+            heartbeats: supervisor.heartbeats().clone(),
+            progress: supervisor.heartbeats().register(progress::APPLIER, limit, need),
+            stalled_after: limit,
+            repeat: self.config.alerts.repeat,
+        };
+        supervisor.spawn("progress", watch.run(stop()));
+        if roles.contains(&Role::Relay) {
+            self.start_relay(supervisor, self.sinks.search.clone());
+            // A cache of this process's own is fed by its own tail instead.
+            if matches!(self.sinks.cache.cache, Cache::Redis(_)) {
+                self.start_relay(supervisor, self.sinks.cache.clone());
+            }
+            if let Some(stream) = self.sinks.stream.as_ref().filter(|_| self.config.stream.enabled) {
+                self.start_relay(supervisor, stream.clone());
+            }
+            if let Some(mail) = &self.sinks.mail {
+                self.start_relay(supervisor, mail.clone());
+            }
+            if let Some(chat) = &self.sinks.chat {
+                self.start_relay(supervisor, chat.clone());
+            }
+        }
+    }
+
+    fn start_relay<S: Sink>(&self, supervisor: &Supervisor, sink: S) {
+        let name = format!("relay:{}", sink.name());
+        let limit = self.config.server.stalled_after.max(DELIVERY_LIMIT);
+        supervisor.spawn_loop(&name, limit, Need::Degrades, self.relay().run(sink, supervisor.shutdown().clone()));
+    }
+
+    fn server(&self, listener: TcpListener, takes_deliveries: bool, supervisor: &Supervisor) -> Server {
+        let config = &self.config.server;
+        Server {
+            listener,
+            limits: Limits { header: config.header_timeout, idle: config.idle_timeout },
+            places: Places::new(config, takes_deliveries),
+            max_body: self.config.receiver.max_body,
+            shutdown: supervisor.shutdown().clone(),
+            tasks: supervisor.tasks().clone(),
+        }
     }
 
     /// Keeps the keys that session tokens are verified with, where they are published.
-    fn keep_keys(&self, access: &Access, shutdown: &CancellationToken, tasks: &TaskTracker) {
+    fn keep_keys(&self, access: &Access, supervisor: &Supervisor) {
         if let Some(keys) = access.published() {
-            tasks.spawn(keys.clone().run(shutdown.clone()));
+            supervisor.spawn("keys", keys.clone().run(supervisor.shutdown().clone()));
         } else if !self.config.clerk.jwt_key.is_empty() && !self.config.clerk.jwks_url.is_empty() {
             tracing::warn!(
                 "clerk.jwt_key and clerk.jwks_url are both set: session tokens are verified with clerk.jwt_key, and \
@@ -259,7 +321,7 @@ impl App {
     }
 
     /// The websockets, fed by this process's tail of the change feed.
-    fn gateway(&self, access: &Access, tail: &Tail, shutdown: &CancellationToken, tasks: &TaskTracker) -> Arc<Gateway> {
+    fn gateway(&self, access: &Access, tail: &Tail, supervisor: &Supervisor) -> Arc<Gateway> {
         let follower = tail.follow("gateway");
         let parts = gateway::Parts {
             access: access.clone(),
@@ -267,20 +329,58 @@ impl App {
             clock: self.clock.clone(),
             config: self.config.gateway.clone(),
             epoch: self.meta.epoch.clone(),
-            shutdown: shutdown.clone(),
-            tasks: tasks.clone(),
+            supervisor: supervisor.clone(),
         };
         Gateway::start(parts, follower)
     }
 }
 
 impl Running {
-    /// Ends every task: first no new requests, then what is under way, at most `server.shutdown_grace`.
-    /// Answers whether all ended in time.
-    pub async fn stop(self) -> bool {
-        self.shutdown.cancel();
-        tokio::time::timeout(self.config.server.shutdown_grace, self.tasks.wait()).await.is_ok()
+    /// Runs until a signal asks to end, or a task ends before it was asked to; then ends every task. Returns whether all
+    /// is well.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn until_signal(self) -> anyhow::Result<bool> {
+        tokio::select! {
+            ended = lifecycle::signal() => {
+                ended.context("signals cannot be received")?;
+                tracing::info!("shutting down");
+            }
+            _ = self.supervisor.failed() => {}
+            // At once, without what else a shutdown does: nothing that is read or written can be relied on.
+            () = self.storage.broken() => bail!(db::DAMAGED),
+        }
+        Ok(self.stop().await)
     }
+
+    /// What runs the tasks of this process.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Ends every task: first no new requests, then what is under way, at most `server.shutdown_grace`.
+    /// Returns whether all ended in time and none before it was asked to.
+    pub async fn stop(self) -> bool {
+        self.supervisor.shutdown().cancel();
+        let ended = tokio::time::timeout(self.config.server.shutdown_grace, self.supervisor.tasks().wait()).await;
+        ended.is_ok() && !self.supervisor.has_failed()
+    }
+}
+
+/// Opens a listener.
+async fn listen<A: ToSocketAddrs>(address: A, key: &str, names: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen there (set {names})"))?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
+}
+
+/// Serves until shutdown; then nothing more is handed in to be `stored`.
+async fn serve(server: Server, router: Router, stored: Option<CancellationToken>) {
+    // Also where serving ends in a panic.
+    let _stored = stored.map(CancellationToken::drop_guard);
+    server.run(router).await;
 }
 
 /// The public stream, where Redis is.

@@ -48,6 +48,32 @@ pub fn from_millis(ms: i64) -> Option<Time> {
     DateTime::from_timestamp_millis(ms)
 }
 
+/// The longest that settings are taken for in calculations: 1,000 years. No sum with the present leaves the calendar.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+
+/// Returns a duration for calculations with [`Time`], 1,000 years at most. The only conversion there is: a test fails for
+/// another one, since a sum that leaves the calendar panics.
+pub fn span(duration: std::time::Duration) -> chrono::Duration {
+    chrono::Duration::from_std(duration.min(LONGEST)).unwrap_or_default()
+}
+
+/// Returns the moment `by` after `time`; the last moment there is, where the calendar ends before.
+pub fn later(time: Time, by: std::time::Duration) -> Time {
+    shifted(time, span(by))
+}
+
+/// Returns the moment `by` before `time`; the first moment there is, where the calendar begins after.
+pub fn earlier(time: Time, by: std::time::Duration) -> Time {
+    shifted(time, -span(by))
+}
+
+/// Returns the moment `by` after `time`, before it for a negative `by`. Where the calendar ends, the end: times that come
+/// with an event may lie anywhere in it.
+pub fn shifted(time: Time, by: chrono::Duration) -> Time {
+    let end = if by < chrono::Duration::zero() { Time::MIN_UTC } else { Time::MAX_UTC };
+    time.checked_add_signed(by).unwrap_or(end)
+}
+
 /// `2026-11-21T09:30:00.000Z`: how times leave us.
 pub fn rfc3339(time: Time) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)

@@ -3,16 +3,22 @@
 
 mod addresses;
 mod load;
+mod ranges;
 mod secret;
 mod show;
+mod token;
+mod url;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
 pub use load::{ConfigError, load};
+pub use ranges::{RANGES, Range};
 pub use secret::Secret;
 pub use show::show;
+pub use token::{MIN_TOKEN_BITS, is_strong};
+pub use url::SecretUrl;
 
 /// The effective configuration. Each field is a section of `config/default.toml`, which documents the keys.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,19 +76,28 @@ section!(Server {
     host: String,
     port: u16,
     #[serde(with = "humantime_serde")]
-    shutdown_grace: Duration
+    shutdown_grace: Duration,
+    #[serde(with = "humantime_serde")]
+    stalled_after: Duration,
+    #[serde(with = "humantime_serde")]
+    header_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    idle_timeout: Duration,
+    max_connections: usize,
+    max_receipt_connections: usize,
+    max_connections_per_address: usize,
 });
 section!(Clerk {
     signing_secret: Secret,
     instance_id: String,
     secret_key: Secret,
-    api_url: String,
+    api_url: SecretUrl,
     rate_limit: u32,
     rate_share: f64,
     #[serde(with = "humantime_serde")] timeout: Duration,
     confirm: Confirm,
     jwt_key: Secret,
-    jwks_url: String,
+    jwks_url: SecretUrl,
     #[serde(with = "humantime_serde")] jwks_refresh: Duration,
     #[serde(with = "humantime_serde")] jwks_keep: Duration,
     issuer: String,
@@ -100,7 +115,7 @@ section!(Database {
 section!(Redis { url: Secret, prefix: String });
 section!(Stream { enabled: bool, max_len: u64 });
 section!(Meili {
-    url: String,
+    url: SecretUrl,
     master_key: Secret,
     index: String,
     #[serde(with = "humantime_serde")]
@@ -108,6 +123,7 @@ section!(Meili {
 });
 section!(Receiver {
     max_body: usize,
+    unverified_bytes: usize,
     queue: usize,
     group_rows: usize,
     group_bytes: usize,
@@ -188,7 +204,7 @@ section!(Api {
     #[serde(with = "humantime_serde")] request_timeout: Duration,
     max_streams: usize,
 });
-section!(Metrics { public: bool });
+section!(Metrics { public: bool, address: String });
 section!(Gateway {
     #[serde(deserialize_with = "load::texts")] origins: Vec<String>,
     #[serde(with = "humantime_serde")] auth_timeout: Duration,

@@ -49,7 +49,9 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::{access::Access, clock::Clock, config, db::Db, outbox::tail::Follower, telemetry::metrics};
+use crate::{
+    access::Access, clock::Clock, config, db::Db, lifecycle::Supervisor, outbox::tail::Follower, telemetry::metrics,
+};
 
 use crowd::{Crowd, Door};
 use hub::Hub;
@@ -99,18 +101,18 @@ pub struct Parts {
     pub clock: Clock,
     pub config: config::Gateway,
     pub epoch: String,
-    pub shutdown: CancellationToken,
-    pub tasks: TaskTracker,
+    pub supervisor: Supervisor,
 }
 
 impl Gateway {
-    /// A gateway over `follower`, whose rows it hands on until shutdown. Both it and its clients are among `tasks`.
+    /// A gateway over `follower`, whose rows it hands on until shutdown. Both it and its clients are among the supervisor's tasks.
     pub fn start(parts: Parts, follower: Follower) -> Arc<Self> {
-        let Parts { access, db, clock, config, epoch, shutdown, tasks } = parts;
+        let Parts { access, db, clock, config, epoch, supervisor } = parts;
+        let (shutdown, tasks) = (supervisor.shutdown().clone(), supervisor.tasks().clone());
         let hub = Arc::new(Hub::new(follower.at(), config.list_fields.clone()));
         let feeding = hub.clone();
         let stop = shutdown.clone();
-        tasks.spawn(async move { feeding.run(follower, stop).await });
+        supervisor.spawn("gateway", async move { feeding.run(follower, stop).await });
         let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let turns = Arc::new(Semaphore::new(config.replays.min(Semaphore::MAX_PERMITS)));
         // However few places there are, half of them are people's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::{
-    clock::Time,
+    clock::{Time, later},
     db::{Db, Stmt},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// What the database says.
 pub async fn take(db: &Db, name: &str, owner: &str, now: Time, length: Duration) -> Result<bool, DbErr> {
-    let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::minutes(1));
+    let until = later(now, length);
     let taken = Stmt::new(&db.lazy, "insert into clerk_sync.leases (name, owner, lease_until) values (")
         .val(name)
         .sql(", ")

@@ -1,6 +1,14 @@
-//! Signals.
+//! Process lifecycle: signals, supervision of long-lived tasks ([`Supervisor`]), and their heartbeats ([`Heartbeats`]).
+
+mod heartbeat;
+mod panic;
+mod supervisor;
 
 use tokio::signal::unix::{SignalKind, signal as listen};
+
+pub use heartbeat::{Heartbeat, Heartbeats, Need, Turn, beat, rest};
+pub use panic::report_panics;
+pub use supervisor::Supervisor;
 
 /// Returns at the first SIGTERM or SIGINT.
 ///

@@ -1,17 +1,21 @@
 //! Arguments to a command; the only place that prints errors and exits.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
-use clerk_sync::commands::Cli;
+use clerk_sync::{commands::Cli, lifecycle};
 
 /// Two fifths of the sync's own time went into the system's allocator: a delivery is many small texts.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long the runtime may take to end its threads.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     // Explicit, so that a second provider in the tree could never become a panic at run time.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    lifecycle::report_panics();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -20,7 +24,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli.run()) {
+    let ended = runtime.block_on(cli.run());
+    // What a task that hangs holds on to must not hold the process.
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clerk::api::{Api, ApiError},
-    clock::Clock,
+    clock::{Clock, span},
     config,
     db::{Db, Quiet},
     domain::plan::Alert,
@@ -66,7 +66,7 @@ impl Reconciler {
                 subject: "instance".into(),
                 text: error.to_string(),
             };
-            let repeat = chrono::Duration::from_std(self.repeat).unwrap_or(chrono::Duration::MAX);
+            let repeat = span(self.repeat);
             let tx = self.db.begin_commit().await?;
             raise(&tx, &[alert], repeat, &self.clock, self.clock.now()).await?;
             tx.commit().await?;

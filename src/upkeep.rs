@@ -6,6 +6,7 @@
 //! - [`retention`]: what grows old goes, in chunks; one replica at a time ([`crate::lease`]), beside the others, so that
 //!   nobody's lease waits for it; [`erase`] and [`search_index`] likewise
 //! - [`schedule`], [`silence`]: where Clerk can be asked
+//! - [`progress`]: every process, about its own loops and the queue of due events
 //! - [`storage`]: a full or failing disk under SQLite
 
 mod bodies;
@@ -13,6 +14,7 @@ mod changes;
 pub mod conflicts;
 pub mod erase;
 mod expired;
+pub mod progress;
 mod receipts;
 pub mod retention;
 pub mod schedule;
@@ -29,6 +31,7 @@ use crate::{
     clock::{Clock, Time},
     config,
     db::Db,
+    lifecycle,
     wake::Signals,
 };
 
@@ -75,6 +78,7 @@ impl Upkeep {
 
     async fn rounds(&self, shutdown: &CancellationToken) {
         loop {
+            lifecycle::beat();
             if let Err(error) = round(&self.db, self.clock.now()).await {
                 tracing::warn!(error = %crate::db::Quiet(&error), "upkeep failed; next round will try again");
             }
@@ -92,6 +96,7 @@ impl Upkeep {
                     }
                 }
             }
+            lifecycle::rest();
             tokio::select! {
                 () = tokio::time::sleep(self.config.every) => {}
                 () = shutdown.cancelled() => return,

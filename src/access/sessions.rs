@@ -42,7 +42,7 @@ impl Sessions {
     pub(super) fn new(config: &config::Clerk) -> Result<Option<Self>, ConfigError> {
         let (key, keys) = if !config.jwt_key.is_empty() {
             ("clerk.jwt_key", Keys::One(one(config)?))
-        } else if !config.jwks_url.trim().is_empty() {
+        } else if !config.jwks_url.is_empty() {
             ("clerk.jwks_url", Keys::Published(published(config)?))
         } else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! `/healthz`: this process lives. `/readyz`: each dependency by name.
+//! `/healthz`: this process lives. `/readyz`: each dependency and each loop by name.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+
+use crate::lifecycle::{Need, Turn};
 
 use super::{ApiState, problem::Problem};
 use crate::db::Condition;
@@ -31,8 +33,9 @@ struct Dependency {
     needed: bool,
 }
 
-/// 200 `ok`; 200 `degraded` while the sync goes on without a cache, a search or a stream, whose cursors wait; 503 `not_ready`
-/// without the database, or while the storage under SQLite is full or failing.
+/// 200 `ok`; 200 `degraded` while the sync goes on without a cache, a search or a stream, whose cursors wait, or while a loop
+/// is stalled that others can wait for; 503 `not_ready` without the database, while the storage under SQLite is full or
+/// failing, or where the applier makes no progress.
 pub async fn readyz(State(state): State<ApiState>) -> Response {
     let found = dependencies(&state).await;
     let word = |one: &Dependency| one.word.unwrap_or(if one.up { "ok" } else { "down" });
@@ -43,8 +46,24 @@ pub async fn readyz(State(state): State<ApiState>) -> Response {
             .with("dependencies", names)
             .into_response();
     }
-    let status = if found.iter().all(|one| one.up) { "ok" } else { "degraded" };
-    Json(json!({"status": status, "dependencies": names})).into_response()
+    let turns = state.heartbeats.turns();
+    let loops: Map<String, Value> = turns.iter().map(|turn| (turn.name.to_string(), told(turn))).collect();
+    if let Some(turn) = turns.iter().find(|turn| turn.stalled && turn.need == Need::Required) {
+        let detail = format!("{} makes no progress.", turn.name);
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
+            .retry_after(5)
+            .with("dependencies", names)
+            .with("loops", loops)
+            .into_response();
+    }
+    let well = found.iter().all(|one| one.up) && turns.iter().all(|turn| !turn.stalled);
+    let status = if well { "ok" } else { "degraded" };
+    Json(json!({"status": status, "dependencies": names, "loops": loops})).into_response()
+}
+
+/// A loop, and how many seconds ago its last turn began.
+fn told(turn: &Turn) -> Value {
+    json!({"status": if turn.stalled { "stalled" } else { "ok" }, "last_turn_seconds": turn.since.map(|since| since.as_secs())})
 }
 
 /// Every dependency, asked at once. A cache of this process's own and a search in the database are as well as what they

@@ -23,7 +23,7 @@ pub(super) async fn within(State(limit): State<Duration>, request: Request, next
     }
 }
 
-/// What remains of a panic. Its message may hold anything and is left to the panic's own report.
+/// What remains of a panic. Its message may hold anything; the panic hook tells place and task.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request ended in a panic");
     Problem::internal().into_response()

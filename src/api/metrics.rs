@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use axum::{
+    Router,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
+    routing::get,
 };
 
 use crate::telemetry::service::Queues;
@@ -16,7 +18,12 @@ use super::{ApiState, auth::Scraper};
 /// A scrape waits no longer than this for the database.
 const DATABASE_WITHIN: Duration = Duration::from_secs(4);
 
-pub(super) async fn show(State(state): State<ApiState>, _: Scraper) -> Response {
+/// The route of this resource.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/metrics", get(show))
+}
+
+async fn show(State(state): State<ApiState>, _: Scraper) -> Response {
     let mut text = state.exporter.render();
     match tokio::time::timeout(DATABASE_WITHIN, Queues::read(&state.db, state.clock.now())).await {
         Ok(Ok(queues)) => text.push_str(&queues.render()),

@@ -1,14 +1,16 @@
 //! `POST /webhooks/clerk`: raw bytes, signature, envelope, row, and only then 200.
 //!
-//! The order matters: what the head alone decides (method, content type, announced length, signature headers, timestamp)
-//! is decided before a byte of the body is read; nothing of an unsigned body is parsed or stored; and nothing that is our
+//! The order matters: what the head alone decides (method, content type, announced length, signature headers and their
+//! form, timestamp) is decided before a byte of the body is read ([`body`]); nothing of an unsigned body is parsed or stored; and nothing that is our
 //! own fault is answered with a 4xx, which would count as the sender's.
 //!
 //! What a refused sender still sends is read and dropped by the connection ([`super::line`]).
 
+mod body;
+
 use axum::{
     Json,
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
@@ -23,6 +25,8 @@ use crate::{
 };
 
 use super::{ApiState, problem::Problem};
+
+pub use body::Budget;
 
 /// The route: every method reaches the handler, so that a wrong one gets our kind of error.
 pub fn route(_state: &ApiState) -> MethodRouter<ApiState> {
@@ -56,7 +60,7 @@ async fn accept(
     request: Request<Body>,
     event_type: &mut Option<String>,
 ) -> Result<(Accepted, String), Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, request_body) = request.into_parts();
     if parts.method != Method::POST {
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Deliveries are POSTed."));
     }
@@ -68,21 +72,18 @@ async fn accept(
         ));
     }
     let limit = state.config.receiver.max_body;
-    let too_large =
-        || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("At most {limit} bytes."));
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
+        return Err(body::too_large(limit));
     }
     let now = state.clock.now();
     state.verifier.check_headers(&parts.headers, now).map_err(signature_problem)?;
-    let body = to_bytes(body, limit).await.map_err(|error| match is_length_limit(&error) {
-        true => too_large(),
-        false => Problem::new(StatusCode::BAD_REQUEST, "invalid_payload", "The body did not arrive whole."),
-    })?;
-    let id = state.verifier.verify(&parts.headers, &body, now).map_err(signature_problem)?.to_owned();
-    let envelope = envelope::read(without_bom(&body))
+    // Kept until the answer leaves: what waits to be stored is within the budget too.
+    let received = body::read(request_body, limit, &state.bodies).await?;
+    let body = received.bytes.as_slice();
+    let id = state.verifier.verify(&parts.headers, body, now).map_err(signature_problem)?.to_owned();
+    let envelope = envelope::read(without_bom(body))
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
     *event_type = Some(envelope.event_type.clone());
     let traceparent =
@@ -129,11 +130,6 @@ fn is_json_type(essence: &str) -> bool {
 /// A UTF-8 byte order mark is signed with the body and is no part of the JSON.
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
-}
-
-fn is_length_limit(error: &axum::Error) -> bool {
-    use std::error::Error as _;
-    error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
 fn signature_problem(error: SignatureError) -> Problem {

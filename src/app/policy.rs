@@ -1,8 +1,7 @@
 //! What the rules ask the operator about, from the configuration.
 
-use chrono::Duration;
-
 use crate::{
+    clock::span,
     config::{self, Config},
     domain::{Policy, policy::SoleAdmin},
 };
@@ -31,12 +30,12 @@ pub(super) fn of(config: &Config, hash_key: Vec<u8>) -> Policy {
         },
         hard: config.deletion.mode == config::DeletionMode::Hard,
         breaker_max: config.deletion.breaker.max,
-        breaker_window: Duration::from_std(config.deletion.breaker.window).unwrap_or(Duration::minutes(10)),
+        breaker_window: span(config.deletion.breaker.window),
         holds: true,
-        waiting_deadline: Duration::from_std(config.waiting.deadline).unwrap_or(Duration::minutes(10)),
-        relink_window: Duration::from_std(config.relink.window).unwrap_or(Duration::days(30)),
+        waiting_deadline: span(config.waiting.deadline),
+        relink_window: span(config.relink.window),
         hash_key,
-        alerts_repeat: Duration::from_std(config.alerts.repeat).unwrap_or(Duration::MAX),
+        alerts_repeat: span(config.alerts.repeat),
         // Only the parts that can ask Clerk turn it on.
         refresh_clashes: false,
     }

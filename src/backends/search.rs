@@ -80,7 +80,7 @@ impl Search {
     /// # Errors
     /// [`SearchError::Config`] when a setting of Meilisearch cannot be used.
     pub fn new(db: &Db, config: &config::Meili) -> Result<Self, SearchError> {
-        if config.url.trim().is_empty() {
+        if config.url.is_empty() {
             return Ok(Self::Database(Database::new(db.clone())));
         }
         Meili::new(config).map(Self::Meili)

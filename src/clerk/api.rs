@@ -83,7 +83,7 @@ impl Api {
         })?;
         authorization.set_sensitive(true);
         let refused = ApiError::Setting("clerk.api_url: it must be http(s)://HOST/v1 (set CLERK_API_URL)");
-        let base = Url::parse(config.api_url.trim()).map_err(|_| refused.clone())?;
+        let base = Url::parse(config.api_url.expose()).map_err(|_| refused.clone())?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() || !base.username().is_empty() {
             return Err(refused);
         }

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use svix::webhooks::{Webhook, WebhookError};
 
-use crate::clock::Time;
+use crate::clock::{Time, span};
 
 /// A delivery is not what it claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,16 +66,21 @@ impl Verifier {
         if secrets.is_empty() {
             return Err(SecretError::Missing);
         }
-        Ok(Self { secrets, tolerance: chrono::Duration::from_std(tolerance).unwrap_or(chrono::Duration::minutes(5)) })
+        Ok(Self { secrets, tolerance: span(tolerance) })
     }
 
-    /// Checks what can be judged without the body: that the three headers are there and the timestamp is close to `now`.
+    /// Checks what can be judged without the body: that the three headers are there, that one of the signatures has the
+    /// form of one, and that the timestamp is close to `now`.
     ///
     /// # Errors
-    /// [`SignatureError`]; `Invalid` for a timestamp that is no time.
+    /// [`SignatureError`]; `Invalid` for a timestamp that is no time and for signatures none of which can be one.
     pub fn check_headers(&self, headers: &HeaderMap, now: Time) -> Result<(), SignatureError> {
-        let at = seconds(Signed::read(headers)?.timestamp)?;
-        if (now - at).abs() > self.tolerance { Err(SignatureError::Stale) } else { Ok(()) }
+        let Signed { timestamp, signatures, .. } = Signed::read(headers)?;
+        let at = seconds(timestamp)?;
+        if (now - at).abs() > self.tolerance {
+            return Err(SignatureError::Stale);
+        }
+        if digests(signatures).next().is_none() { Err(SignatureError::Invalid) } else { Ok(()) }
     }
 
     /// The delivery's id, once one of the secrets is found to have signed exactly these bytes at about `now`.
@@ -151,10 +156,14 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn signed_bytes(key: &[u8], id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {
     let Some(mac) = mac(key, id, timestamp, body) else { return false };
     let expected = mac.finalize().into_bytes();
+    digests(signatures).any(|given| given.ct_eq(&expected).into())
+}
+
+/// The signatures of a header that have the form of one: `v1,` and 32 bytes in base64.
+fn digests(signatures: &str) -> impl Iterator<Item = Vec<u8>> {
     let given = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
-    given
-        .filter_map(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
-        .any(|given| given.ct_eq(&expected).into())
+    let decoded = given.filter_map(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+    decoded.filter(|digest| digest.len() == 32)
 }
 
 /// The HMAC over what is signed of a delivery.

@@ -15,8 +15,7 @@ use crate::{
     app::{App, Role},
     clerk::simulated::Issuer,
     clock::Clock,
-    config::{Config, Secret},
-    lifecycle,
+    config::{Config, Secret, SecretUrl},
     reconcile::drift::Options,
 };
 
@@ -68,13 +67,9 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
         println!("token       {token}   (Authorization: Bearer; the websocket's auth message)");
         println!("database    {}", file.display());
         println!("clerk       CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
-        println!("\nrunning until Ctrl-C; try: clerk-sync send FILE --to {base} --secret {secret}");
-        tokio::select! {
-            signal = lifecycle::signal() => signal?,
-            () = db.storage().broken() => bail!(crate::db::DAMAGED),
-        }
+        println!("\nrunning until Ctrl-C; try: CLERK_WEBHOOK_SIGNING_SECRET={secret} clerk-sync send FILE --to {base}");
     }
-    let stopped = running.stop().await;
+    let stopped = if args.once { running.stop().await } else { running.until_signal().await? };
     if args.once {
         std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     }
@@ -85,7 +80,7 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
 fn admit(config: &mut Config, issuer: &Issuer) -> anyhow::Result<()> {
     let pem = issuer.public_pem().ok().context("the key for session tokens cannot be written")?;
     config.clerk.jwt_key = Secret::from(pem.as_str());
-    config.clerk.jwks_url = String::new();
+    config.clerk.jwks_url = SecretUrl::from("");
     config.clerk.issuer = issuer.name().to_owned();
     config.clerk.authorized_parties = Vec::new();
     config.clerk.require_azp = false;
@@ -117,7 +112,7 @@ fn folder(config: &Config, once: bool) -> anyhow::Result<PathBuf> {
 fn embed(config: &mut Config, folder: &Path, secret: &str, token: &str, once: bool) {
     config.database.url = Secret::from(format!("sqlite://{}/clerk-sync.db", folder.display()).as_str());
     config.redis.url = Secret::from("");
-    config.meili.url = String::new();
+    config.meili.url = SecretUrl::from("");
     config.alerts.webhook_url = Secret::from("");
     config.smtp.url = Secret::from("");
     config.smtp.folder = folder.join("mail").display().to_string();

@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use crate::{
     app::App,
     clerk::private::BODY_EMPTIED,
-    clock::{Clock, Time},
+    clock::{Clock, Time, earlier},
     config::Config,
     domain::State,
     json::json,
@@ -86,7 +86,7 @@ fn since(text: &str, now: Time) -> anyhow::Result<Time> {
     }
     let back = humantime::parse_duration(text)
         .with_context(|| format!("--since: {text:?} is neither a time nor a duration"))?;
-    Ok(now - chrono::Duration::from_std(back)?)
+    Ok(earlier(now, back))
 }
 
 async fn dry_run(app: &App, selection: &Selection, as_json: bool) -> anyhow::Result<bool> {

@@ -3,13 +3,17 @@
 
 mod files;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
-use crate::{clerk::signature::Verifier, clock::Clock, config::Config};
+use crate::{
+    clerk::signature::Verifier,
+    clock::Clock,
+    config::{Config, Secret},
+};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -20,8 +24,11 @@ pub(super) struct Args {
     /// Where to [default: the configured host and port]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// The signing secret [default: the configured one]
-    #[arg(long, value_name = "whsec_…")]
+    /// A file that holds the signing secret [default: the configured one, CLERK_WEBHOOK_SIGNING_SECRET]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Refused: an argument is readable by every user of the machine
+    #[arg(long, hide = true, value_name = "SECRET")]
     secret: Option<String>,
 }
 
@@ -44,7 +51,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(url: &str, secret: &str, clock: Clock) -> anyhow::Result<Self> {
         let verifier = Verifier::new(secret, std::time::Duration::from_secs(300))
-            .map_err(|error| anyhow::anyhow!("{error} (set --secret or CLERK_WEBHOOK_SIGNING_SECRET)"))?;
+            .map_err(|error| anyhow::anyhow!("{error} (set CLERK_WEBHOOK_SIGNING_SECRET, or --secret-file FILE)"))?;
         let client = reqwest::Client::builder()
             .timeout(std::time::Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
@@ -70,7 +77,7 @@ impl Sender {
             .body(delivery.body.clone())
             .send()
             .await
-            .with_context(|| format!("{} does not answer", self.url))?;
+            .map_err(|error| anyhow::Error::new(error.without_url()).context("the server does not answer"))?;
         let status = response.status().as_u16();
         let answer: Value = response.json().await.unwrap_or_default();
         let word = answer["status"].as_str().or(answer["code"].as_str()).unwrap_or("?").to_owned();
@@ -80,8 +87,8 @@ impl Sender {
 
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     let to = args.to.unwrap_or_else(|| format!("http://{}:{}", config.server.host, config.server.port));
-    let secret = args.secret.unwrap_or_else(|| config.clerk.signing_secret.expose().to_owned());
-    let sender = Sender::new(&to, &secret, Clock::system())?;
+    let secret = secret(args.secret.is_some(), args.secret_file.as_deref(), &config)?;
+    let sender = Sender::new(&to, secret.expose(), Clock::system())?;
     let mut contents = files::Contents::default();
     for file in files::list(&args.paths).context("a folder cannot be read")? {
         let name = file.display().to_string();
@@ -100,6 +107,20 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         eprintln!("not sent: {broken}");
     }
     Ok(refused == 0 && contents.broken.is_empty())
+}
+
+/// The secret of the file, else the configured one. As an argument it would stand in the list of processes and in the
+/// shell's history.
+fn secret(as_argument: bool, file: Option<&Path>, config: &Config) -> anyhow::Result<Secret> {
+    if as_argument {
+        bail!(
+            "--secret shows the secret to every user of this machine: set CLERK_WEBHOOK_SIGNING_SECRET, or use \
+             --secret-file FILE"
+        );
+    }
+    let Some(file) = file else { return Ok(config.clerk.signing_secret.clone()) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    Ok(Secret::from(text.trim()))
 }
 
 /// An id as Svix makes them.

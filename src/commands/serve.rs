@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args as ClapArgs;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     app::{App, Role},
     clock::Clock,
     config::Config,
-    db, lifecycle,
+    db,
 };
 
 /// Between two tries to open a database on a full disk.
@@ -37,16 +37,9 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
     })?;
     Access::new(&config.api, &config.clerk)?;
     let app = connect(&config, !args.no_migrate).await?;
-    let storage = app.db.storage().clone();
     let running = app.start(&roles).await?;
     tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");
-    tokio::select! {
-        signal = lifecycle::signal() => signal.context("signals cannot be received")?,
-        // At once, without what else a shutdown does: nothing that is read or written can be relied on.
-        () = storage.broken() => bail!(db::DAMAGED),
-    }
-    tracing::info!("shutting down");
-    Ok(running.stop().await)
+    running.until_signal().await
 }
 
 /// Connects. Where there is no space left, waits until there is, instead of being restarted again and again.

@@ -43,7 +43,7 @@ impl Simulated {
     /// Whatever the environment says: the real Clerk is not asked.
     pub(super) fn embed(&self, config: &mut Config) {
         config.clerk.secret_key = Secret::from(self.key.as_str());
-        config.clerk.api_url.clone_from(&self.url);
+        config.clerk.api_url = self.url.as_str().into();
         config.clerk.rate_limit = 0;
     }
 

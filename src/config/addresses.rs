@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, SecretUrl};
 
 const ISSUER_REMEDY: &str = "Set CLERK_ISSUER=https://clerk.example.com (or CLERK_SYNC__CLERK__ISSUER), the Frontend API URL in \
     Clerk's dashboard (API keys), or the proxy URL where Clerk is proxied";
@@ -36,6 +36,26 @@ pub(super) fn normalize(config: &mut Config) -> Result<(), ConfigError> {
         origins(&config.clerk.authorized_parties).map_err(error("clerk.authorized_parties", PARTIES_REMEDY))?;
     config.gateway.origins = origins(&config.gateway.origins).map_err(error("gateway.origins", ORIGINS_REMEDY))?;
     Ok(())
+}
+
+/// Refuses an address of Clerk's API at which the secret key could be read on the way.
+///
+/// # Errors
+/// Where it is set and is neither https nor on loopback, or holds credentials of its own.
+pub(super) fn check_api(url: &SecretUrl) -> Result<(), ConfigError> {
+    let refuse = |problem: &str| {
+        let remedy = "Set CLERK_API_URL=https://api.clerk.com/v1, or leave it out";
+        Err(ConfigError::Key { key: "clerk.api_url", problem: problem.to_owned(), remedy })
+    };
+    let Ok(url) = Url::parse(url.expose()) else { return refuse("is no https:// address") };
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("holds a user name or a password");
+    }
+    match (url.scheme(), url.host_str()) {
+        ("https", Some(_)) => Ok(()),
+        ("http", Some(host)) if is_loopback(host) => Ok(()),
+        _ => refuse("is not https://, and not of this machine: the secret key could be read on the way"),
+    }
 }
 
 /// Returns an issuer as tokens have it: scheme, host and path without a slash at its end; empty where none is set.
@@ -147,7 +167,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// Whether a host, as an address has it, is of this machine.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     host == "localhost" || host.ends_with(".localhost") || ip.is_some_and(|ip| ip.to_canonical().is_loopback())
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
 
-use super::{Config, addresses};
+use super::{Config, MIN_TOKEN_BITS, Range, addresses, ranges, token::is_strong};
 
 /// The configuration cannot be used. The message names the key and never holds a value of a secret one.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,14 @@ pub enum ConfigError {
     /// A layer cannot be read, or a key is unknown or of the wrong type.
     #[error("configuration: {0}")]
     Invalid(String),
+    /// A duration or a count lies outside its range.
+    #[error("configuration: {key}: must be within {range}")]
+    Range {
+        /// The key, `section.name`.
+        key: &'static str,
+        /// What it may be.
+        range: Range,
+    },
     /// A key is missing or makes no sense; says how to set it.
     #[error("configuration: {key}: {problem}. {remedy}")]
     Key {
@@ -81,6 +89,7 @@ pub fn load(file: Option<&Path>, environment: HashMap<String, String>) -> Result
     remove_retired(&mut layers.cache);
     let mut config: Config = layers.try_deserialize().map_err(invalid)?;
     addresses::normalize(&mut config)?;
+    ranges::check(&config)?;
     check(&config)?;
     Ok(config)
 }
@@ -107,11 +116,11 @@ fn invalid(error: config::ConfigError) -> ConfigError {
 }
 
 /// The message of an error without what was set: the library repeats values and, of a file, the line at fault, and
-/// either may be a secret.
+/// either may be a secret. So nothing of its text is taken over but names that we know or that are plain words.
 fn without_values(error: &config::ConfigError) -> String {
     use config::ConfigError as Error;
     let at = |message: String, key: &Option<String>, origin: &Option<String>| {
-        let key = key.as_ref().map(|key| format!(" for key `{key}`")).unwrap_or_default();
+        let key = key.as_deref().map(|key| format!(" for key {}", name(key))).unwrap_or_default();
         let origin = origin.as_ref().map(|origin| format!(" in {origin}")).unwrap_or_default();
         format!("{message}{key}{origin}")
     };
@@ -122,28 +131,58 @@ fn without_values(error: &config::ConfigError) -> String {
             at(format!("invalid type: {found}, expected {expected}"), key, origin)
         }
         Error::At { error, origin, key } => at(without_values(error), key, origin),
-        Error::FileParse { uri, cause } => {
-            // The first line says where, the last one what; the source stands between them.
-            let message = cause.to_string();
-            let mut lines = message.lines();
-            let first = lines.next().unwrap_or_default();
-            let message = lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"));
-            at(message, &None, uri)
-        }
+        Error::FileParse { uri, cause } => at(position(&cause.to_string()), &None, uri),
+        Error::Frozen => "the layers cannot be changed any more".to_owned(),
+        Error::NotFound(key) => format!("{} is not set", name(key)),
         other => without_text(&other.to_string()),
+    }
+}
+
+/// Where a file cannot be parsed: the first line of the parser's message says so, the others quote the source.
+fn position(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let known = |c: char| c.is_ascii_alphanumeric() || " ,.".contains(c);
+    match first.strip_prefix("TOML parse error at ").filter(|at| at.chars().all(known)) {
+        Some(at) => format!("no valid TOML at {at}"),
+        None => "no valid TOML, or not readable".to_owned(),
+    }
+}
+
+/// A key, if it is a plain word of a length that keys have. Something else may be a secret that was put before the `=`.
+fn name(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.[]".contains(c);
+    match key.len() <= 64 && key.chars().all(plain) {
+        true => format!("`{key}`"),
+        false => "that is not shown".to_owned(),
     }
 }
 
 /// A message of serde's without the text that it quotes.
 fn without_text(message: &str) -> String {
-    const BEGIN: &str = "string \"";
-    match (message.find(BEGIN), message.rfind("\", expected")) {
-        (Some(from), Some(to)) if from + BEGIN.len() <= to => {
-            let (before, after) = (message.get(..from).unwrap_or_default(), message.get(to + 1..).unwrap_or_default());
-            format!("{before}string{after}")
-        }
-        _ => message.to_owned(),
+    let quoted = |begin: &str| {
+        let rest = message.split_once(begin)?.1;
+        Some(rest.split('`').next().unwrap_or_default())
+    };
+    // Of the value, whatever it holds, nothing stands behind the last of these words.
+    let expected =
+        || message.rsplit_once("expected ").map(|(_, rest)| format!(", expected {rest}")).unwrap_or_default();
+    if let Some(key) = quoted("missing field `") {
+        return format!("missing key {}", name(key));
     }
+    if message.starts_with("unknown field `") {
+        let key = quoted("unknown field `").map(name).unwrap_or_default();
+        return format!("unknown key {key}{}", expected());
+    }
+    if message.starts_with("unknown variant `") {
+        return format!("unknown value{}", expected());
+    }
+    if message.starts_with("invalid ") {
+        return format!("invalid value{}", expected());
+    }
+    if message.starts_with("configuration file") {
+        return message.to_owned();
+    }
+    "cannot be read".to_owned()
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
@@ -164,25 +203,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "Name a path under public_metadata or private_metadata, or leave it empty.",
         );
     }
+    addresses::check_api(&config.clerk.api_url)?;
+    admin_token(config)?;
     let schema = &config.database.schema;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if schema.is_empty() || schema.len() > 63 || !schema.chars().all(plain) {
         return key("database.schema", "is no plain schema name", "Use letters, digits and underscores, at most 63.");
-    }
-    for (name, value) in [
-        ("sync.batch", config.sync.batch),
-        ("relay.batch", config.relay.batch),
-        ("tail.batch", config.tail.batch),
-        ("database.max_connections", config.database.max_connections),
-        ("gateway.max_rate", config.gateway.max_rate),
-        ("gateway.max_burst", config.gateway.max_burst),
-    ] {
-        if value == 0 {
-            return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
-        }
-    }
-    if config.sync.batch_bytes == 0 {
-        return key("sync.batch_bytes", "is no size", "Use a number of bytes such as 4194304.");
     }
     let roles = &config.roles;
     if roles.grantable.iter().chain([&roles.default]).any(|role| role.len() > ROLE_MAX) {
@@ -190,13 +216,6 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "roles",
             "name one that is longer than 255 bytes",
             "Shorten it in roles.grantable or roles.default.",
-        );
-    }
-    if config.stream.max_len == 0 {
-        return key(
-            "stream.max_len",
-            "keeps nothing",
-            "Use at least 1, or CLERK_SYNC__STREAM__ENABLED=false for no stream.",
         );
     }
     let receipts = config.retention.receipts;
@@ -207,29 +226,23 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "Use at least 7d, or 0s for never.",
         );
     }
-    let gateway = &config.gateway;
-    for (name, value) in [
-        ("tail.buffer", config.tail.buffer),
-        ("gateway.queue", gateway.queue),
-        ("gateway.max_frame", gateway.max_frame),
-        ("gateway.replays", gateway.replays),
-        ("gateway.max_connections_per_user", gateway.max_connections_per_user),
-        ("gateway.max_unauthenticated", gateway.max_unauthenticated),
-    ] {
-        if value == 0 {
-            return Err(ConfigError::Invalid(format!("{name}: must be at least 1")));
-        }
-    }
-    if config.clerk.jwks_refresh.is_zero() {
-        return key("clerk.jwks_refresh", "is no time", "Use a duration such as 5m.");
-    }
     if config.clerk.jwks_keep < config.clerk.jwks_refresh {
         return key("clerk.jwks_keep", "is shorter than clerk.jwks_refresh", "Use a longer duration, such as 24h.");
     }
-    if gateway.ping_every.is_zero() {
-        return key("gateway.ping_every", "is no time", "Use a duration such as 30s.");
-    }
     Ok(())
+}
+
+/// Refuses an admin token that can be guessed, where others than this machine can reach the server.
+fn admin_token(config: &Config) -> Result<(), ConfigError> {
+    let token = &config.api.admin_token;
+    if token.is_empty() || is_strong(token) || addresses::is_loopback(&config.server.host) {
+        return Ok(());
+    }
+    Err(ConfigError::Key {
+        key: "api.admin_token",
+        problem: format!("can be guessed: it has less than {MIN_TOKEN_BITS} bits, and server.host is not loopback"),
+        remedy: "Set CLERK_SYNC_ADMIN_TOKEN=$(openssl rand -hex 32), or HOST=127.0.0.1",
+    })
 }
 
 /// A value of a list's key as it was given.

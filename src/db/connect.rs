@@ -7,7 +7,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, 
 use sqlx::{
     Connection as _,
     postgres::PgConnectOptions,
-    sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     pool::Turn,
     pooler,
     schema::Schema,
-    storage::{Discard, Storage, guard},
+    storage::{Condition, Discard, Storage, guard},
 };
 use crate::config;
 
@@ -28,9 +28,20 @@ const RECEIPT_CONNECTIONS: u32 = 2;
 /// Opens the pools. Makes the file (SQLite) or the schema (Postgres) if it is not there; makes no tables.
 ///
 /// # Errors
-/// When the URL is of no kind we know or the database cannot be reached.
+/// When the URL is of no kind we know or the database cannot be reached. The text repeats no part of the URL: a driver's
+/// own may hold all of it.
 pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
+    open(config).await.map_err(|error| match error {
+        DbErr::Custom(ours) => DbErr::Custom(ours),
+        // Told by its code; SQLite repeats no URL.
+        storage if Condition::of(&storage).is_some() => storage,
+        error => DbErr::Custom(super::Quiet(&error).to_string()),
+    })
+}
+
+async fn open(config: &config::Database) -> Result<Db, DbErr> {
     let url = config.url.expose();
+    check(url)?;
     if url.starts_with("sqlite:") {
         prepare_directory(url)?;
         let (storage, turn) = (Storage::new(), Turn::new(config.acquire_timeout));
@@ -45,9 +56,6 @@ pub async fn connect(config: &config::Database) -> Result<Db, DbErr> {
         return Ok(Db { lazy: write.clone(), receipts, write, read, listen_pool: None, storage });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
-    if !url.starts_with("postgres://") {
-        return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into()));
-    }
     let pooling = detect_pooler(&url, config.acquire_timeout).await?;
     let bare = Database::connect(postgres(config, &url, 1)).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
@@ -85,6 +93,21 @@ async fn detect_pooler(url: &str, patience: std::time::Duration) -> Result<Pooli
 /// Sessions of a transaction pooler listen for whoever is given them next, so none listens.
 pub(super) fn listen_pool(pool: &Pool, pooling: Pooling) -> Option<sqlx::PgPool> {
     (pooling == Pooling::Sessions).then(|| pool.connections().get_postgres_connection_pool().clone())
+}
+
+/// Refuses a URL that the drivers cannot read: their errors repeat it.
+fn check(url: &str) -> Result<(), DbErr> {
+    let is_read = match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => PgConnectOptions::from_str(url).is_ok(),
+        _ if url.starts_with("sqlite:") => SqliteConnectOptions::from_str(url).is_ok(),
+        _ => return Err(DbErr::Custom("database.url must start with sqlite:// or postgres://".into())),
+    };
+    match is_read && reqwest::Url::parse(url).is_ok() {
+        true => Ok(()),
+        false => Err(DbErr::Custom(
+            "database.url cannot be read; signs such as @ / : # in a password are written as %40 %2F %3A %23".into(),
+        )),
+    }
 }
 
 /// The most connections to Postgres that one process opens.

@@ -27,7 +27,15 @@ impl fmt::Display for Quiet<'_> {
             }
             sqlx::Error::ColumnDecode { index, .. } => write!(f, "column {index} cannot be read"),
             sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => f.write_str("a value cannot be read or written"),
-            other => write!(f, "{other}"),
+            sqlx::Error::Io(error) => write!(f, "no connection: {}", error.kind()),
+            sqlx::Error::Tls(_) => f.write_str("no common way to encrypt"),
+            sqlx::Error::PoolTimedOut => f.write_str("no connection was free in time"),
+            sqlx::Error::PoolClosed => f.write_str("the connections are closed"),
+            sqlx::Error::RowNotFound => f.write_str("a row is missing"),
+            // Its text may quote parts of the URL.
+            sqlx::Error::Configuration(_) => f.write_str("an option of the URL cannot be used"),
+            // So may what a server says that is no database.
+            _ => f.write_str("the driver failed"),
         }
     }
 }

@@ -96,7 +96,10 @@ fn place(config: &config::Database) -> String {
     // With an @ behind it, what looks like a host may be a user and half a password.
     let tail = &rest[authority.len()..];
     let host = authority.rsplit('@').next().unwrap_or_default();
-    if tail.contains('@') || !plain(host) { "the server".to_owned() } else { host.to_owned() }
+    // Without an @, user:password looks like host:port.
+    let is_port = |port: &str| port.ends_with(']') || port.parse::<u16>().is_ok();
+    let named = authority.contains('@') || host.rsplit_once(':').is_none_or(|(_, port)| is_port(port));
+    if tail.contains('@') || !plain(host) || !named { "the server".to_owned() } else { host.to_owned() }
 }
 
 fn slow(config: &config::Database) -> Finding {
@@ -121,7 +124,7 @@ fn not_there(config: &config::Database, error: &LookError) -> Finding {
             "Set DATABASE_URL=sqlite://PATH or postgres://…",
         ),
         LookError::Missing(path) => (
-            format!("there is no file {}", path.display()),
+            missing(path),
             "Run `clerk-sync migrate up`, or start `clerk-sync serve`, which make it; or set DATABASE_URL to where it is",
         ),
         LookError::Connection(error) => connection(error, &at),
@@ -129,6 +132,16 @@ fn not_there(config: &config::Database, error: &LookError) -> Finding {
         LookError::Pool(error) => return unreadable(error),
     };
     Finding::fail(DATABASE, found, remedy)
+}
+
+/// A path that holds signs of a URL may be one, with a password.
+fn missing(path: &std::path::Path) -> String {
+    let path = path.display().to_string();
+    if path.contains(['@', ':', '#', '?']) {
+        "there is no such file".to_owned()
+    } else {
+        format!("there is no file {path}")
+    }
 }
 
 fn connection(error: &sqlx::Error, at: &str) -> (String, &'static str) {
@@ -177,6 +190,8 @@ mod tests {
         for (url, at) in [
             ("postgres://u:p@db.example.com:6543/x?sslmode=require", "db.example.com:6543"),
             ("postgres://db/x", "db"),
+            ("postgres://db:5432/x", "db:5432"),
+            ("postgres://app:S3CRET/x", "the server"),
             ("postgres://u:p@ss@db/x", "db"),
             ("postgres://u:12/34@db/x", "the server"),
             ("postgres://u:p#1@db/x", "db"),

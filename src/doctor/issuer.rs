@@ -78,11 +78,11 @@ pub(super) fn judge(clerk: &config::Clerk, known: &Known<'_>) -> Finding {
 /// Returns the host of the Frontend API whose keys are asked for; `None` where a PEM is used, where the keys are asked of
 /// the Backend API, which serves every instance, and on loopback, where a proxy or a test stands between.
 fn published_at(clerk: &config::Clerk) -> Option<String> {
-    if !clerk.jwt_key.is_empty() || clerk.jwks_url.trim().is_empty() {
+    if !clerk.jwt_key.is_empty() || clerk.jwks_url.is_empty() {
         return None;
     }
     let asker = Asker::new(clerk, |_, _| {}).ok()?;
-    let url = clerk.jwks_url.trim();
+    let url = clerk.jwks_url.expose();
     let host = host(url)?;
     let backend = asker.is_authorized() || host == "api.clerk.com";
     (!backend && url.to_ascii_lowercase().starts_with("https://")).then_some(host)

@@ -73,7 +73,7 @@ fn refused(step: &str, error: &CacheError) -> Finding {
 }
 
 pub(super) async fn meili(config: &config::Meili) -> Finding {
-    if config.url.trim().is_empty() {
+    if config.url.is_empty() {
         return Finding::ok(MEILI, "not used: search lives in the database");
     }
     match tokio::time::timeout(PATIENCE, Search::probe(config)).await {

@@ -23,12 +23,12 @@ pub(super) async fn check(config: &Config, findings: &[Finding], instance: Optio
             let check = if key.starts_with("api.") { "api-tokens" } else { TOKENS };
             return vec![Finding::fail(check, format!("{key}: {problem}; `serve` does not start"), remedy)];
         }
-        Err(error @ ConfigError::Invalid(_)) => {
+        Err(error) => {
             return vec![Finding::fail("access", error.to_string(), "Correct the key")];
         }
         Ok(_) => {}
     }
-    let (one, published) = (!config.clerk.jwt_key.is_empty(), !config.clerk.jwks_url.trim().is_empty());
+    let (one, published) = (!config.clerk.jwt_key.is_empty(), !config.clerk.jwks_url.is_empty());
     let (keys, kids) = match (one, published) {
         (true, false) => (Finding::ok(TOKENS, "verified with clerk.jwt_key"), Vec::new()),
         (true, true) => {

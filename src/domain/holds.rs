@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use crate::clock::Time;
+use crate::clock::{Time, shifted};
 
 use super::{
     Event, Outcome, owners,
@@ -73,13 +73,13 @@ pub(super) fn count(fold: &mut Fold<'_>, event: &Event, kind: Kind) {
 fn deletions_near(fold: &Fold<'_>, event: &Event, kind: Kind) -> u32 {
     let Some(deletions) = fold.world.deletions.get(&kind) else { return 0 };
     let (at, window) = (event.occurred_at.unwrap_or(fold.now), fold.policy.breaker_window);
-    let near = || deletions.range((Bound::Excluded(at - window), Bound::Excluded(at + window)));
+    let near = || deletions.range((Bound::Excluded(shifted(at, -window)), Bound::Excluded(shifted(at, window))));
     let (mut inside, mut most) = (0, 0);
     let mut first = near().peekable();
     // Windows that end at each of them, and at this one.
     for (end, count) in near() {
         inside += count;
-        while let Some((_, out)) = first.next_if(|(start, _)| **start <= (*end).max(at) - window) {
+        while let Some((_, out)) = first.next_if(|(start, _)| **start <= shifted((*end).max(at), -window)) {
             inside -= out;
         }
         most = most.max(inside);

@@ -20,6 +20,7 @@ use crate::{
     config,
     db::{Cell, Col, Condition, Db, Rows, Stmt, Storage, Type},
     failpoint::{Failpoint, reach},
+    lifecycle,
     wake::Signals,
 };
 
@@ -119,10 +120,12 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
+            lifecycle::beat();
             tokio::time::sleep(pause).await;
             let group = self.gather(first);
             let (rows, started) = (group.len(), Instant::now());
             self.write(group).await;
+            lifecycle::rest();
             pause = if rows > 1 { (started.elapsed() / 4).min(LONGEST_PAUSE) } else { Duration::ZERO };
         }
     }

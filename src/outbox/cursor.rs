@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 
 use crate::{
-    clock::Time,
+    clock::{Time, later},
     db::{Db, Stmt},
 };
 
@@ -58,7 +58,7 @@ pub async fn ensure_at_head(db: &Db, sink: &str, now: Time) -> Result<(), DbErr>
 /// # Errors
 /// What the database says.
 pub async fn lease(db: &Db, sink: &str, owner: &str, now: Time, length: Duration) -> Result<Option<Cursor>, DbErr> {
-    let until = now + chrono::Duration::from_std(length).unwrap_or(chrono::Duration::seconds(30));
+    let until = later(now, length);
     Stmt::new(&db.lazy, "update clerk_sync.sink_cursors set owner = ")
         .val(owner)
         .sql(", lease_until = ")

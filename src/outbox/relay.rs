@@ -9,7 +9,15 @@ use std::time::{Duration, Instant};
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, config, db::Db, inbox::retry::backoff, telemetry::metrics, wake::Signals};
+use crate::{
+    clock::{Clock, later},
+    config,
+    db::Db,
+    inbox::retry::backoff,
+    lifecycle,
+    telemetry::metrics,
+    wake::Signals,
+};
 
 use super::{
     cursor::{self, Cursor},
@@ -129,6 +137,7 @@ impl Relay {
         // In the middle of delivering everything at a stretch.
         let mut hurrying = false;
         while !shutdown.is_cancelled() {
+            lifecycle::beat();
             if sink.gives_way() && !hurrying {
                 tokio::select! {
                     () = self.signals.crowd.applied_all(GIVES_WAY) => {}
@@ -157,6 +166,7 @@ impl Relay {
                     self.config.poll
                 }
             };
+            lifecycle::rest();
             tokio::select! {
                 () = waiter.wait(pause) => {}
                 () = shutdown.cancelled() => break,
@@ -245,7 +255,7 @@ impl Relay {
         let delay = backoff(attempt, self.config.backoff, self.config.backoff_max, fastrand::f64());
         let delay = delay.max(error.wait.unwrap_or_default().min(LONGEST_WAIT));
         let now = self.clock.now();
-        let until = now + chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::minutes(1));
+        let until = later(now, delay);
         tracing::warn!(sink, attempt, %error, "a sink is not taking changes; its cursor waits");
         metrics::delivered(sink, "failed", 1);
         cursor::rest(&self.db, sink, &self.owner, until, &error.why, now).await?;

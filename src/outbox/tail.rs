@@ -24,6 +24,7 @@ use crate::{
     config,
     db::Db,
     inbox::retry::backoff,
+    lifecycle,
     wake::Signals,
 };
 
@@ -123,7 +124,8 @@ impl Tail {
         let mut waiter = self.signals.outbox.waiter();
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let rest = match self.advance().await {
+            lifecycle::beat();
+            let pause = match self.advance().await {
                 Ok(true) => {
                     failures = 0;
                     continue;
@@ -142,8 +144,9 @@ impl Tail {
                     }
                 }
             };
+            lifecycle::rest();
             tokio::select! {
-                () = waiter.wait(rest) => {}
+                () = waiter.wait(pause) => {}
                 () = self.nudge.notified() => {}
                 () = shutdown.cancelled() => return,
             }

@@ -14,7 +14,7 @@ use crate::{
         api::{Objects, PAGE_MAX},
         object::{Kind, outline, stored},
     },
-    clock::Time,
+    clock::{Time, earlier, span},
     domain::{Version, event::Absence, membership::Pair, plan::Alert},
     sync::{objects::Origin, raise::raise},
     telemetry::metrics,
@@ -93,8 +93,7 @@ impl Reconciler {
         }
         let origin = if options.scheduled { "schedule" } else { "command" };
         let run = self.begin("reconcile", mode, origin, false).await?;
-        let settle = Duration::from_std(self.config.settle).unwrap_or(Duration::minutes(2));
-        let until = options.scheduled.then(|| run.started_at - settle);
+        let until = options.scheduled.then(|| earlier(run.started_at, self.config.settle));
         let found = self.compared(&run, Scan { until, ..self.scan(scope, false, options) }).await;
         match &found {
             Ok(drift) => {
@@ -242,10 +241,9 @@ impl Reconciler {
         if alerts.is_empty() {
             return Ok(());
         }
-        let repeat = Duration::from_std(self.repeat).unwrap_or(Duration::MAX);
         let tx = self.db.begin_commit().await?;
         let now = self.clock.now();
-        raise(&tx, &alerts, repeat, &self.clock, now).await?;
+        raise(&tx, &alerts, span(self.repeat), &self.clock, now).await?;
         tx.commit().await?;
         self.applier.signals.outbox.wake();
         Ok(())

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clerk::decode::Stored,
-    clock::Clock,
+    clock::{Clock, later},
     config,
     db::{Db, Disposition, Quiet, Stmt},
     domain::{Event, Outcome, Policy, State, plan::Alert},
@@ -209,7 +209,7 @@ fn attempt(attempts: i64) -> u32 {
 
 async fn defer_one(context: &Context<'_>, seq: i64, delay: Duration, reason: &'static str) -> u64 {
     let now = context.clock.now();
-    let at = chrono::Duration::from_std(delay).ok().and_then(|delay| now.checked_add_signed(delay)).unwrap_or(now);
+    let at = later(now, delay);
     let due: [Deferred; 1] = [(seq, at, reason)];
     if let Err(error) = defer(&context.db.write, &due, Attempt::Counted).await {
         tracing::warn!(error = %Quiet(&error), "an event could not be deferred; it is due at once");

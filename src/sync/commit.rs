@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use sea_orm::DbErr;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, shifted},
     db::{Db, Disposition, Quiet, disposition, error_code},
     domain::{Event, Outcome, Plan, Policy, State, plan},
     failpoint::{Failpoint, reach},
@@ -114,7 +114,8 @@ pub async fn commit(
     let duration = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)
         / i64::try_from(events.len()).unwrap_or(1).max(1);
     let finished =
-        write::inbox::finish(&tx, from, &planned.outcomes, now, now + policy.waiting_deadline, duration).await?;
+        write::inbox::finish(&tx, from, &planned.outcomes, now, shifted(now, policy.waiting_deadline), duration)
+            .await?;
     if finished != planned.outcomes.len() as u64 {
         tx.rollback().await?;
         return Err(CommitError::Changed);

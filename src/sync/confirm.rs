@@ -19,7 +19,7 @@ use crate::{
         api::{Api, IDS_MAX},
         object::outline,
     },
-    clock::{Clock, Time},
+    clock::{self, Clock, Time},
     db::{Db, Rows, Stmt},
     domain::{Change, Event, entry::GONE},
     instance::Instance,
@@ -92,10 +92,10 @@ impl Confirm {
                     event.change = Change::Refused { reason: GONE.into() };
                 } else {
                     let wait = (age / 2).clamp(Duration::from_secs(2), Duration::from_secs(120));
-                    later.push((event.seq, now + wait, NOT_YET));
+                    later.push((event.seq, clock::later(now, wait), NOT_YET));
                 }
             } else if let Some(wait) = unanswered.get(&id).filter(|_| self.required) {
-                later.push((event.seq, now + *wait, NO_ANSWER));
+                later.push((event.seq, clock::later(now, *wait), NO_ANSWER));
             }
         }
         Ok(later)

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 
 use crate::{
     clerk::decode::{Stored, decode},
-    clock::Clock,
+    clock::{Clock, shifted},
     db::{Db, is_data_error},
     domain::{Event, Outcome, Plan, Policy, State, event::Refreshed, plan},
     inbox::admission::AdmissionLog,
@@ -156,7 +156,7 @@ impl Applier {
             return Ok(report);
         }
         write::plan(&tx, &planned, &self.policy, origin.as_str(), &self.clock, now).await?;
-        write::parked::park(&tx, &parked, origin.as_str(), now, now + self.policy.waiting_deadline).await?;
+        write::parked::park(&tx, &parked, origin.as_str(), now, shifted(now, self.policy.waiting_deadline)).await?;
         let woken = write::inbox::wake(&tx, &planned.wake, now).await?;
         tx.commit().await?;
         self.admissions.note(planned.outcomes.iter().map(|(_, outcome)| outcome));

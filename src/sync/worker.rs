@@ -26,6 +26,7 @@ use crate::{
         retry::{Attempt, Deferred, defer},
     },
     instance::Instance,
+    lifecycle,
     telemetry::metrics,
     wake::Signals,
 };
@@ -83,12 +84,14 @@ impl Worker {
         let reader = Reader::new(self.clone(), leadership.clone(), finished, shutdown.clone());
         let reading = AbortOnDropHandle::new(tokio::spawn(reader.run(sender)));
         while let Some((number, batch)) = batches.recv().await {
+            lifecycle::beat();
             let (started, rows) = (std::time::Instant::now(), batch.events.len());
             self.signals.crowd.applied(rows);
             apart(self.finish(batch, &shutdown)).await;
             let _ = ended.send(number);
             self.signals.crowd.applied(rows);
             self.signals.crowd.give_way(started.elapsed()).await;
+            lifecycle::rest();
         }
         if let Err(error) = reading.await
             && error.is_panic()

@@ -11,7 +11,7 @@ mod users;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Time, shifted},
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{Plan, Policy, plan::Message},
     json,
@@ -37,7 +37,7 @@ pub(super) async fn plan(
     oversight::revoked(tx, plan, now).await?;
     oversight::decisions(tx, plan, actor, now).await?;
     oversight::cancelled(tx, plan, actor, now).await?;
-    oversight::forgotten(tx, plan, now + policy.relink_window).await?;
+    oversight::forgotten(tx, plan, shifted(now, policy.relink_window)).await?;
     oversight::conflicts(tx, &plan.conflicts, now).await?;
     oversight::audit(tx, &plan.audit, now).await?;
     let refused = farewell::hard(tx, &plan.hard).await?;

@@ -55,12 +55,13 @@ pub const KNOWN_TYPES: [&str; 15] = [
 /// Answers to a delivery whose type was read.
 const READ: [&str; 3] = ["accepted", "duplicate", "unavailable"];
 /// Answers to one that was refused before.
-const UNREAD: [&str; 7] = [
+const UNREAD: [&str; 8] = [
     "missing_headers",
     "invalid_payload",
     "invalid_signature",
     "stale_timestamp",
     "payload_too_large",
+    "request_timeout",
     "unsupported_media_type",
     "method_not_allowed",
 ];

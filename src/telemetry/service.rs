@@ -115,6 +115,21 @@ async fn number(tx: &impl ConnectionTrait, select: Stmt) -> Result<i64, DbErr> {
     rows.first().map_or(Ok(0), |row| row.try_get("", "n"))
 }
 
+/// Returns the seq of the event that has been due for longest, if one is due.
+///
+/// # Errors
+/// What the database says; it is given two seconds.
+pub async fn oldest_due(db: &Db, now: Time) -> Result<Option<i64>, DbErr> {
+    let tx = db.begin_read().await?;
+    if db.backend() == DbBackend::Postgres {
+        tx.execute_unprepared("set local statement_timeout = '2s'; set local enable_seqscan = off").await?;
+    }
+    let due = Stmt::new(&tx, "select seq from inbox where state = 'pending' and available_at <= ").val(now);
+    let rows = due.sql(" order by available_at, seq limit 1").all(&tx).await?;
+    tx.commit().await?;
+    rows.first().map(|row| row.try_get("", "seq")).transpose()
+}
+
 async fn oldest(tx: &impl ConnectionTrait, now: Time) -> Result<f64, DbErr> {
     let rows =
         Stmt::new(tx, "select min(available_at) as due from clerk_sync.inbox where state = 'pending'").all(tx).await?;

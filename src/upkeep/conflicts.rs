@@ -13,7 +13,7 @@ use entity::Id;
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 
 use crate::{
-    clock::{Clock, Time, from_millis},
+    clock::{Clock, Time, from_millis, span},
     db::{Cell, Col, Db, Rows, Stmt, Type},
     domain::plan::Alert,
     sync::raise::{raise, told_before},
@@ -91,8 +91,4 @@ fn alert(conflict: &Open) -> Alert {
             id.0
         ),
     }
-}
-
-fn span(duration: Duration) -> chrono::Duration {
-    chrono::Duration::from_std(duration).unwrap_or(chrono::Duration::MAX)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::earlier,
     erasure::{EraseError, Eraser},
     lease,
 };
@@ -57,9 +58,7 @@ impl Erasing {
     /// What a store says. Those people are tried again in the next round.
     pub async fn round(&self) -> Result<usize, EraseError> {
         let Eraser { db, clock, .. } = &self.eraser;
-        let after = chrono::Duration::from_std(self.after).unwrap_or(chrono::Duration::MAX);
-        let Some(before) = clock.now().checked_sub_signed(after) else { return Ok(0) };
-        let due = self.eraser.due(before, MOST).await?;
+        let due = self.eraser.due(earlier(clock.now(), self.after), MOST).await?;
         if due.is_empty() || !lease::take(db, LEASE, &self.owner, clock.now(), LENGTH).await? {
             return Ok(0);
         }

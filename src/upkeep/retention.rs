@@ -10,7 +10,7 @@ use sea_orm::{DbBackend, DbErr};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Time, earlier},
     config,
     db::{Db, Stmt},
     lease,
@@ -160,10 +160,7 @@ impl Retention {
 
     /// What is from before this goes; `None`: nothing does.
     fn before(&self, keep: Duration) -> Option<Time> {
-        if keep.is_zero() {
-            return None;
-        }
-        self.clock.now().checked_sub_signed(chrono::Duration::from_std(keep).ok()?)
+        (!keep.is_zero()).then(|| earlier(self.clock.now(), keep))
     }
 }
 

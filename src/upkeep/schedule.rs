@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Time,
+    clock::{Time, span},
     db::{Db, Stmt},
     lease,
     reconcile::{Reconciler, RunError, drift::Options},
@@ -106,10 +106,8 @@ impl Schedule {
         let with = &self.with;
         let (every, full_every) = (with.config.every, with.config.full_every);
         let now = with.clock.now();
-        let overdue = |last: Option<Time>, every: Duration| {
-            let every = chrono::Duration::from_std(every).unwrap_or(chrono::Duration::MAX);
-            !every.is_zero() && last.is_none_or(|last| now - last >= every)
-        };
+        let overdue =
+            |last: Option<Time>, every: Duration| !every.is_zero() && last.is_none_or(|last| now - last >= span(every));
         // Before anybody was loaded everybody is missing: that is a backfill's to mend, and nobody's lost delivery.
         if !based(&with.db).await? {
             return Ok(None);

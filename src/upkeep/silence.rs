@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 
 use crate::{
     clerk::object::outline,
-    clock::{Time, rfc3339},
+    clock::{Time, rfc3339, span},
     db::Stmt,
     domain::plan::Alert,
     reconcile::{Reconciler, RunError},
@@ -27,7 +27,7 @@ const UNDER_WAY: chrono::Duration = chrono::Duration::minutes(5);
 /// What Clerk or the database says.
 pub async fn listen(with: &Reconciler, after: Duration, started: Time) -> Result<usize, RunError> {
     let now = with.clock.now();
-    let after = chrono::Duration::from_std(after).unwrap_or(chrono::Duration::MAX);
+    let after = span(after);
     let last = last_delivery(with).await?;
     if now - last.unwrap_or(started) < after {
         return Ok(0);
@@ -45,9 +45,8 @@ pub async fn listen(with: &Reconciler, after: Duration, started: Time) -> Result
          endpoint is enabled and its deliveries succeed, then run `clerk-sync doctor` and `clerk-sync reconcile`"
     );
     let alert = Alert { kind: "deliveries.silent", level: "critical", subject: "deliveries".into(), text };
-    let repeat = chrono::Duration::from_std(with.repeat).unwrap_or(chrono::Duration::MAX);
     let tx = with.db.begin_commit().await?;
-    let told = raise(&tx, &[alert], repeat, &with.clock, now).await?;
+    let told = raise(&tx, &[alert], span(with.repeat), &with.clock, now).await?;
     tx.commit().await?;
     Ok(told)
 }

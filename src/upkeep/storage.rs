@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, Time, rfc3339},
+    clock::{Clock, Time, rfc3339, span},
     db::{self, Condition, Db, Quiet},
     domain::plan::Alert,
     inbox::retry::backoff,
@@ -98,7 +98,7 @@ impl Recovery {
             rfc3339(now)
         );
         let alert = Alert { kind: "storage.failed", level: "critical", subject: "storage".into(), text };
-        let repeat = chrono::Duration::from_std(self.repeat).unwrap_or(chrono::Duration::MAX);
+        let repeat = span(self.repeat);
         let tx = self.db.begin_commit().await?;
         let told = raise(&tx, &[alert], repeat, &self.clock, now).await?;
         tx.commit().await?;

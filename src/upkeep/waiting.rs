@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Time, later, span},
     db::{Db, Rows, Stmt},
     domain::plan::Alert,
     sync::raise::raise,
@@ -17,6 +17,9 @@ use crate::{
 
 /// Rows looked at in one transaction; more wait for the next round.
 const MOST: i64 = 1_000;
+
+/// No row is looked at again sooner.
+const SOONEST: Duration = Duration::from_secs(60);
 
 /// Tells of parents that did not come, each again after `repeat`, and looks at the rows again after `again`; answers how
 /// many rows the change feed got.
@@ -31,20 +34,16 @@ pub async fn tell(db: &Db, clock: &Clock, repeat: Duration, again: Duration) -> 
     if due.sql(" limit 1").all(&db.read).await?.is_empty() {
         return Ok(0);
     }
-    let long = |duration| chrono::Duration::from_std(duration).unwrap_or(chrono::Duration::MAX);
-    let (repeat, again) = (long(repeat), long(again));
     let tx = db.begin_commit().await?;
-    let missing = missing(&tx, &awaited(&tx, now, again).await?).await?;
+    let missing = missing(&tx, &awaited(&tx, later(now, again.max(SOONEST)), now).await?).await?;
     let alerts: Vec<Alert> = missing.iter().map(|parent| alert(parent)).collect();
-    let told = raise(&tx, &alerts, repeat, clock, now).await?;
+    let told = raise(&tx, &alerts, span(repeat), clock, now).await?;
     tx.commit().await?;
     Ok(told)
 }
 
-/// Whom the rows that are due await. They are looked at again after `again`.
-async fn awaited(tx: &impl ConnectionTrait, now: Time, again: chrono::Duration) -> Result<BTreeSet<String>, DbErr> {
-    let next =
-        now.checked_add_signed(again.max(chrono::Duration::minutes(1))).unwrap_or(now + chrono::Duration::days(365));
+/// Whom the rows that are due await. They are looked at again at `next`.
+async fn awaited(tx: &impl ConnectionTrait, next: Time, now: Time) -> Result<BTreeSet<String>, DbErr> {
     let rows = Stmt::new(tx, "update clerk_sync.inbox set available_at = ")
         .val(next)
         .sql(" where seq in (select seq from clerk_sync.inbox where state = 'waiting' and available_at <= ")

@@ -234,9 +234,13 @@ async fn roles_can_be_split_over_processes_and_send_posts_files() {
     let receiving = Process::serve_roles("receive", free_port(), &url).await;
     let file = folder.path().join("ada.json");
     std::fs::write(&file, user("ada", 1).to_string()).unwrap();
-    let sent = run_on(&url, &["send", file.to_str().unwrap(), "--to", &receiving.url, "--secret", SECRET], &[]);
+    let sent = run_on(
+        &url,
+        &["send", file.to_str().unwrap(), "--to", &receiving.url],
+        &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)],
+    );
     assert!(sent.status.success() && text(&sent).starts_with("200  accepted"), "{} {}", text(&sent), complaint(&sent));
-    let wrong = ["send", file.to_str().unwrap(), "--to", &receiving.url, "--secret", "whsec_d3Jvbmcgd3Jvbmcgd3Jvbmc="];
+    let wrong = ["send", file.to_str().unwrap(), "--to", &receiving.url];
     assert_eq!(run_on(&url, &wrong, &[]).status.code(), Some(1));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let users = client.get(format!("{}/v1/users", receiving.url)).send().await.unwrap().status();

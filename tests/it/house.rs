@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// From the pure core to the faces. What shares a line may use each other.
 const ORDER: [&[&str]; 15] = [
-    &["clock", "failpoint", "json"],
+    &["clock", "failpoint", "json", "lifecycle"],
     &["config", "domain"],
     &["clerk"],
     &["db", "telemetry"],
@@ -18,7 +18,7 @@ const ORDER: [&[&str]; 15] = [
     &["reconcile"],
     &["upkeep", "api", "console"],
     &["doctor"],
-    &["app", "commands", "lifecycle"],
+    &["app", "commands"],
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -109,6 +109,41 @@ fn only_the_composition_root_names_concrete_backends() {
             .iter()
             .any(|word| source.contains(word));
         assert!(inside || !named, "{name}");
+    }
+}
+
+/// What serves one client, one command or one request, and ends with it; the rest is supervised.
+const UNSUPERVISED: [(&str, usize); 9] = [
+    ("api/changes/stream.rs", 1),
+    ("api/line/server.rs", 1),
+    ("backends/mailer/smtp.rs", 1),
+    ("backends/search/http.rs", 1),
+    ("commands/backfill.rs", 1),
+    ("commands/ensure.rs", 1),
+    ("commands/reconcile.rs", 1),
+    ("commands/simulated.rs", 1),
+    ("reconcile/backfill.rs", 1),
+];
+
+/// A loop that nobody supervises can end without anybody noticing.
+#[test]
+fn every_long_lived_task_is_supervised() {
+    for (name, source) in all() {
+        let spawns = source.matches("tokio::spawn(").count() + source.matches("tasks.spawn(").count();
+        let spawns = spawns + source.matches("tasks().spawn(").count() + source.matches("spawn_local(").count();
+        // What the applier's loop spawns is awaited by it.
+        let known = UNSUPERVISED.iter().find(|(file, _)| *file == name).map_or(0, |(_, count)| *count);
+        let ignored = ["lifecycle/", "sync/worker", "clerk/simulated/"].iter().any(|place| name.starts_with(place));
+        assert!(ignored || spawns <= known, "{name} spawns a task past the supervisor");
+    }
+}
+
+/// A sum of a time and a setting may leave the calendar, and then panics.
+#[test]
+fn only_the_clock_makes_spans_of_durations() {
+    for (name, source) in all() {
+        let converts = ["Duration::from_std", "TimeDelta::from_std"].iter().any(|call| source.contains(call));
+        assert!(!converts || name == "clock.rs", "{name}: use clock::span, clock::later or clock::earlier");
     }
 }
 

@@ -42,7 +42,9 @@ async fn what_the_listener_wrote_is_sent_again_with_our_signature() {
         std::fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let send = |paths: &[&str]| run(&world, &[&["send"], paths, &["--to", &to, "--secret", SECRET]].concat(), &[]);
+    let send = |paths: &[&str]| {
+        run(&world, &[&["send"], paths, &["--to", &to]].concat(), &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+    };
 
     let listened = write("listen.ndjson", LISTEN.as_bytes());
     let first = send(&[&listened]);
@@ -82,7 +84,9 @@ async fn what_the_listener_wrote_is_sent_again_with_our_signature() {
     assert!(text(&refused).starts_with("400  invalid_payload"), "{}{}", text(&refused), complaint(&refused));
 
     let mut piped = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-    piped.args(["send", "-", "--to", &to, "--secret", SECRET]).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    let secret = write("secret", format!("{SECRET}\n").as_bytes());
+    piped.args(["send", "-", "--to", &to, "--secret-file", &secret]).env_clear();
+    piped.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut piped = piped.spawn().unwrap();
     piped
         .stdin
@@ -93,5 +97,13 @@ async fn what_the_listener_wrote_is_sent_again_with_our_signature() {
     let piped = piped.wait_with_output().unwrap();
     assert!(piped.status.success() && text(&piped).contains("msg_dora"), "{}", text(&piped));
     assert_eq!(entity::inbox::Entity::find().count(&world.app.db.read).await.unwrap(), 5);
+    // Every user of the machine can read the arguments of a process.
+    let shown = run(&world, &["send", &listened, "--to", &to, "--secret", SECRET], &[]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(
+        complaint(&shown).contains("--secret-file") && !complaint(&shown).contains(SECRET),
+        "{}",
+        complaint(&shown)
+    );
     assert!(running.stop().await);
 }

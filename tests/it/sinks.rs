@@ -33,7 +33,7 @@ async fn with_backends(world: &World, meili: &Double) -> App {
     let mut config =
         config(&[("relay.backoff", "1ms".into()), ("relay.backoff_max", "5ms".into()), ("relay.batch", "3".into())]);
     config.database.url = world.app.config.database.url.clone();
-    config.meili.url = meili.url().to_owned();
+    config.meili.url = meili.url().into();
     config.meili.master_key = Secret::from(KEY);
     if let Some((url, prefix)) = services::redis() {
         config.redis.url = Secret::from(url.as_str());

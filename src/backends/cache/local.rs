@@ -5,13 +5,12 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::TimeDelta;
 use moka::{Entry as Found, Expiry, ops::compute::Op, policy::EvictionPolicy, sync};
 use uuid::Uuid;
 
 use super::{Entry, Json, LEASE, Lease, Lookup, MARKER, Watermarks, row_life, through::Flights};
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Time, later},
     config,
 };
 
@@ -163,8 +162,7 @@ impl fmt::Debug for Local {
 }
 
 fn slot(held: Held, lives: Duration, now: Time) -> Slot {
-    let until = TimeDelta::from_std(lives).ok().and_then(|lives| now.checked_add_signed(lives));
-    Slot { held, lives, until: until.unwrap_or(Time::MAX_UTC) }
+    Slot { held, lives, until: later(now, lives) }
 }
 
 fn held(found: Option<Found<String, Slot>>, now: Time) -> Option<Held> {

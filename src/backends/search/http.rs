@@ -164,8 +164,12 @@ mod tests {
     async fn answered(said: &'static str) -> String {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/tasks/1", server.local_addr().unwrap());
-        let config =
-            config::Meili { url: url.clone(), master_key: "k".into(), index: "i".into(), task_timeout: Duration::ZERO };
+        let config = config::Meili {
+            url: url.as_str().into(),
+            master_key: "k".into(),
+            index: "i".into(),
+            task_timeout: Duration::ZERO,
+        };
         let http = Http::with_timeouts(&config, (Duration::from_secs(2), Duration::from_millis(200))).unwrap();
         let held = tokio::spawn(async move {
             let (mut connection, _) = server.accept().await.unwrap();

@@ -48,7 +48,7 @@ struct Document<'a> {
 
 impl Meili {
     pub(super) fn new(config: &config::Meili) -> Result<Self, SearchError> {
-        let host = config.url.trim_end_matches('/').to_owned();
+        let host = config.url.expose().trim_end_matches('/').to_owned();
         let url = reqwest::Url::parse(&host).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         if url.is_none() {
             return Err(SearchError::Config { key: "meili.url", problem: "is no http:// or https:// URL" });

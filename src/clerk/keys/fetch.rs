@@ -70,7 +70,7 @@ impl Asker {
     /// # Errors
     /// [`AddressError`].
     pub fn new(config: &config::Clerk, observe: Observe) -> Result<Self, AddressError> {
-        let url = Url::parse(config.jwks_url.trim()).map_err(|_| AddressError::Malformed)?;
+        let url = Url::parse(config.jwks_url.expose()).map_err(|_| AddressError::Malformed)?;
         let named = !url.username().is_empty() || url.password().is_some();
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || named {
             return Err(AddressError::Malformed);
@@ -142,7 +142,7 @@ impl Asker {
 /// The secret key as a header, where the address is the API's.
 fn authorization(config: &config::Clerk, url: &Url) -> Option<header::HeaderValue> {
     let key = config.secret_key.expose().trim();
-    let base = Url::parse(config.api_url.trim()).ok()?;
+    let base = Url::parse(config.api_url.expose()).ok()?;
     if key.is_empty() || !is_under(url, &base) {
         return None;
     }

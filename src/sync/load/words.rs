@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use super::super::write::inbox::HELD_DELETIONS;
 use crate::{
-    clock::Time,
+    clock::{Time, shifted},
     db::{Cell, Col, Rows, Stmt, Type},
     domain::{
         Change, Event, Policy, Version, World,
@@ -119,7 +119,7 @@ pub(super) async fn deletions(
         let moments: BTreeSet<Time> = deletions.map(|event| event.occurred_at.unwrap_or(now)).collect();
         let mut spans: Vec<(Time, Time)> = Vec::new();
         for at in moments {
-            let (first, last) = (at - policy.breaker_window, at + policy.breaker_window);
+            let (first, last) = (shifted(at, -policy.breaker_window), shifted(at, policy.breaker_window));
             match spans.last_mut() {
                 // Spans that meet are one, so that nothing is counted twice.
                 Some(span) if first < span.1 => span.1 = last,

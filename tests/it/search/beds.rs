@@ -73,7 +73,7 @@ impl Bed {
     pub(super) async fn double() -> Self {
         let double = Double::start().await;
         let mut config = config();
-        config.meili.url = format!("{}/", double.url());
+        config.meili.url = format!("{}/", double.url()).as_str().into();
         config.meili.master_key = KEY.into();
         config.meili.task_timeout = Duration::from_secs(5);
         let mut bed = Self::open(config, tempfile::tempdir().unwrap()).await;
@@ -84,7 +84,7 @@ impl Bed {
 
     pub(super) async fn real() -> Option<Self> {
         let mut config = config();
-        config.meili.url = std::env::var("MEILI_URL").ok().filter(|url| !url.is_empty())?;
+        config.meili.url = std::env::var("MEILI_URL").ok().filter(|url| !url.is_empty())?.as_str().into();
         config.meili.master_key = std::env::var("MEILI_MASTER_KEY").unwrap_or_default().as_str().into();
         config.meili.index = format!("t_search_{}", number());
         let index = config.meili.clone();
@@ -105,7 +105,7 @@ impl Bed {
             admin.close().await.unwrap();
         }
         if let Some(index) = index {
-            let url = format!("{}/indexes/{}", index.url.trim_end_matches('/'), index.index);
+            let url = format!("{}/indexes/{}", index.url.expose().trim_end_matches('/'), index.index);
             reqwest::Client::new().delete(url).bearer_auth(index.master_key.expose()).send().await.unwrap();
         }
     }
