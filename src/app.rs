@@ -20,13 +20,13 @@ use crate::{
     clerk::{api::Api, signature::Verifier},
     clock::Clock,
     config::{self, Config},
-    db::{self, Db, Storage},
+    db::{self, Db},
     domain::Policy,
     gateway::{self, Gateway},
     inbox::{admission::AdmissionLog, receive, rescan::rescan},
     instance::Instance,
     lifecycle::{self, Need, Supervisor},
-    meta::Meta,
+    meta::{self, Meta},
     outbox::{relay::Sink, tail::Tail},
     sinks::{Sinks, cache::CacheSink, chat::ChatSink, local, mail::MailSink, search::SearchSink, stream::StreamSink},
     telemetry::{exporter::Exporter, metrics},
@@ -90,8 +90,23 @@ pub struct Running {
     /// Where it answers `/metrics`, if that is elsewhere.
     pub metrics_addr: Option<SocketAddr>,
     supervisor: Supervisor,
-    storage: Storage,
+    renumbered: CancellationToken,
+    db: Db,
+    clock: Clock,
+    epoch: String,
     config: Arc<Config>,
+}
+
+/// Why a process at work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal, or a task that failed; whether everything ended in order.
+    Asked {
+        /// Whether all tasks ended in time and none before it was asked to.
+        in_order: bool,
+    },
+    /// The change feed is another one: the process is to start anew.
+    Renumbered,
 }
 
 impl App {
@@ -122,7 +137,10 @@ impl App {
         let instance = Instance::new(db.clone(), api.clone(), &config.clerk.instance_id);
         let policy = policy::of(&config, meta.hash_key.clone());
         let signals = Signals::new(uuid::Uuid::new_v4());
-        let cache = Cache::new(&config.cache, &config.redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
+        // A database that lost commits gives numbers again, so cached rows are of one epoch.
+        let prefix = format!("{}:{}", config.redis.prefix, meta.epoch.chars().take(8).collect::<String>());
+        let redis = config::Redis { prefix, ..config.redis.clone() };
+        let cache = Cache::new(&config.cache, &redis, clock.clone()).context("redis.url (set REDIS_URL)")?;
         let search = Search::new(&db, &config.meili).context("meili.url (set MEILI_URL and MEILI_MASTER_KEY)")?;
         let (mail, chat) = channels(&config, &meta, &clock)?;
         let search = SearchSink::new(db.clone(), search);
@@ -179,17 +197,25 @@ impl App {
             "" => None,
             address => Some(listen(address, "metrics.address", "CLERK_SYNC__METRICS__ADDRESS=HOST:PORT").await?),
         };
-        let supervisor = Supervisor::default();
+        let (supervisor, renumbered) = (Supervisor::default(), CancellationToken::new());
         let (receiver, writer) = receive::receiver(self.db.clone(), self.signals.clone(), &config.receiver);
         // Before anything can raise an alert that they should tell of.
         if roles.contains(&Role::Relay) {
             self.begin_channels().await?;
         }
         let watermarks = self.sinks.cache.cache.watermarks().clone();
-        let tail = Tail::new(self.db.clone(), self.signals.clone(), config.tail.clone(), watermarks).await?;
+        let tail = Tail::new(
+            self.db.clone(),
+            self.signals.clone(),
+            config.tail.clone(),
+            watermarks,
+            &self.meta.epoch,
+            renumbered.clone(),
+        )
+        .await?;
         // The writer outlives the listener: what was taken is stored before the process ends.
         let stored = CancellationToken::new();
-        self.start_loops(roles, &supervisor, exporter.clone());
+        self.start_loops(roles, &supervisor, &renumbered, exporter.clone());
         supervisor.spawn_loop(
             "receipts",
             config.server.stalled_after,
@@ -239,11 +265,18 @@ impl App {
             addr
         });
         supervisor.tasks().close();
-        Ok(Running { addr, metrics_addr, supervisor, storage: self.db.storage().clone(), config })
+        let (db, clock, epoch) = (self.db.clone(), self.clock.clone(), self.meta.epoch.clone());
+        Ok(Running { addr, metrics_addr, supervisor, renumbered, db, clock, epoch, config })
     }
 
     /// Starts what runs beside the listener. Each of them ends with shutdown, or ends the process.
-    fn start_loops(&self, roles: &BTreeSet<Role>, supervisor: &Supervisor, exporter: Exporter) {
+    fn start_loops(
+        &self,
+        roles: &BTreeSet<Role>,
+        supervisor: &Supervisor,
+        renumbered: &CancellationToken,
+        exporter: Exporter,
+    ) {
         let stop = || supervisor.shutdown().clone();
         let limit = self.config.server.stalled_after;
         let (bridge, asked) = (self.signals.clone().bridge(self.db.clone(), stop()), stop());
@@ -270,6 +303,8 @@ impl App {
             progress: supervisor.heartbeats().register(progress::APPLIER, limit, need),
             stalled_after: limit,
             repeat: self.config.alerts.repeat,
+            epoch: self.meta.epoch.clone(),
+            renumbered: renumbered.clone(),
         };
         supervisor.spawn("progress", watch.run(stop()));
         if roles.contains(&Role::Relay) {
@@ -341,17 +376,23 @@ impl Running {
     ///
     /// # Errors
     /// When signals cannot be received.
-    pub async fn until_signal(self) -> anyhow::Result<bool> {
+    pub async fn until_ended(self) -> anyhow::Result<Ended> {
         tokio::select! {
             ended = lifecycle::signal() => {
                 ended.context("signals cannot be received")?;
                 tracing::info!("shutting down");
             }
             _ = self.supervisor.failed() => {}
+            () = self.renumbered.cancelled() => {
+                let (db, clock, epoch) = (self.db.clone(), self.clock.clone(), self.epoch.clone());
+                self.stop().await;
+                meta::renumber(&db, &epoch, clock.now()).await.context("a new epoch cannot be begun")?;
+                return Ok(Ended::Renumbered);
+            }
             // At once, without what else a shutdown does: nothing that is read or written can be relied on.
-            () = self.storage.broken() => bail!(db::DAMAGED),
+            () = self.db.storage().broken() => bail!(db::DAMAGED),
         }
-        Ok(self.stop().await)
+        Ok(Ended::Asked { in_order: self.stop().await })
     }
 
     /// What runs the tasks of this process.

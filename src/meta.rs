@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Meta {
     /// Another one for every numbering of the change feed: that of a new database, or of a restored backup
-    /// ([`renew`]). Resuming across epochs is a `reset`. A process keeps the one that it read when it started.
+    /// ([`renew`]). Resuming across epochs is a `reset`. A process keeps the one that it read when it started,
+    /// and starts anew where the database has another one (`outbox/tail`, `upkeep/progress`).
     pub epoch: String,
     /// Key of the HMAC of deleted persons' addresses.
     pub hash_key: Vec<u8>,
@@ -76,6 +77,29 @@ pub async fn renew(db: &Db, now: Time) -> Result<(String, String), DbErr> {
     audit::operator(&tx, "epoch.renewed", "epoch", json!({"epoch": [old, new]}), None, now).await?;
     tx.commit().await?;
     Ok((old, new))
+}
+
+/// Begins a new epoch after commits were taken back, unless another process has done so already: what each process has in
+/// memory of the old one (`old`) decides. Cursors that stand above the newest row are set back to it, and search is built
+/// anew, since it may hold what the database lost.
+///
+/// # Errors
+/// What the database says.
+pub async fn renumber(db: &Db, old: &str, now: Time) -> Result<bool, DbErr> {
+    let new = Uuid::new_v4().simple().to_string();
+    let tx = db.begin_commit().await?;
+    let update = Stmt::new(&tx, "update clerk_sync.meta set value = ").val(new.as_str());
+    let won = update.sql(" where key = 'epoch' and value = ").val(old).exec(&tx).await? == 1;
+    if won {
+        const HEAD: &str = "(select coalesce(max(seq), 0) from clerk_sync.outbox)";
+        let cursors = Stmt::new(&tx, "update clerk_sync.sink_cursors set seq = ").sql(HEAD).sql(" where seq > ");
+        cursors.sql(HEAD).exec(&tx).await?;
+        let search = Stmt::new(&tx, "delete from clerk_sync.meta where key like '%.document_version'");
+        search.exec(&tx).await?;
+        audit::operator(&tx, "epoch.lost", "epoch", json!({"epoch": [old, new]}), None, now).await?;
+    }
+    tx.commit().await?;
+    Ok(won)
 }
 
 async fn get_or_make(db: &Db, key: &str, value: String) -> Result<String, DbErr> {

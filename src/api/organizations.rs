@@ -102,7 +102,7 @@ async fn show(
     let row = key.find(&tx).await?.ok_or_else(Problem::missing)?;
     sight::organization(&tx, &caller, row.id.0).await?;
     tx.commit().await?;
-    Ok(Tag::whole(row.rev).answer(&headers, object_text(&shown(row))))
+    Ok(Tag::whole(row.rev, &state.meta.epoch).answer(&headers, object_text(&shown(row))))
 }
 
 #[derive(Debug, FromQueryResult)]

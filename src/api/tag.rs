@@ -17,8 +17,11 @@ pub(crate) struct Tag(String);
 
 impl Tag {
     /// Of an object as everybody gets it who gets it whole.
-    pub(super) fn whole(rev: i64) -> Self {
-        Self(format!("W/\"{rev}\""))
+    ///
+    /// The epoch is part of it: a database that lost commits gives a `rev` again, to another state.
+    pub(super) fn whole(rev: i64, epoch: &str) -> Self {
+        let epoch: String = epoch.chars().take(8).collect();
+        Self(format!("W/\"{rev}-{epoch}\""))
     }
 
     /// Of what a public profile shows: it depends on the caller's organisations, too, which no `rev` tells of.
@@ -60,11 +63,11 @@ mod tests {
 
     #[test]
     fn a_tag_is_found_in_its_forms_and_among_others() {
-        for given in ["W/\"7\"", "\"7\"", "*", "\"6\", W/\"7\"", " \"7\" "] {
-            assert!(Tag::whole(7).is_among(given), "{given}");
+        for given in ["W/\"7-e1\"", "\"7-e1\"", "*", "\"6-e1\", W/\"7-e1\"", " \"7-e1\" "] {
+            assert!(Tag::whole(7, "e1").is_among(given), "{given}");
         }
-        for given in ["", "7", "\"77\"", "W/\"6\"", "\"6\",\"8\""] {
-            assert!(!Tag::whole(7).is_among(given), "{given}");
+        for given in ["", "7", "\"77-e1\"", "W/\"6-e1\"", "\"6-e1\",\"8-e1\"", "W/\"7-e2\"", "W/\"7\""] {
+            assert!(!Tag::whole(7, "e1").is_among(given), "{given}");
         }
     }
 

@@ -69,7 +69,7 @@ async fn show(
     state.reach_min_rev(&params.only(&[MIN_REV])?).await?;
     if let Some(key) = sight::whole(&caller, &segment) {
         let (rev, body) = state.user_json(&key).await?.ok_or_else(Problem::missing)?;
-        return Ok(Tag::whole(rev).answer(&headers, body.to_string()));
+        return Ok(Tag::whole(rev, &state.meta.epoch).answer(&headers, body.to_string()));
     }
     let body = sight::profile(&state.db.read, &caller, &segment).await?.to_string();
     Ok(Tag::profile(&body).answer(&headers, body))

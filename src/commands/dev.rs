@@ -12,7 +12,7 @@ use base64::Engine as _;
 use clap::Args as ClapArgs;
 
 use crate::{
-    app::{App, Role},
+    app::{App, Ended, Role},
     clerk::simulated::Issuer,
     clock::Clock,
     config::{Config, Secret, SecretUrl},
@@ -69,7 +69,8 @@ pub(super) async fn run(args: Args, mut config: Config) -> anyhow::Result<bool> 
         println!("clerk       CLERK_API_URL={} CLERK_SECRET_KEY={}", clerk.url, clerk.key);
         println!("\nrunning until Ctrl-C; try: CLERK_WEBHOOK_SIGNING_SECRET={secret} clerk-sync send FILE --to {base}");
     }
-    let stopped = if args.once { running.stop().await } else { running.until_signal().await? };
+    let stopped =
+        if args.once { running.stop().await } else { running.until_ended().await? == Ended::Asked { in_order: true } };
     if args.once {
         std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     }

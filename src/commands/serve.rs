@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 
 use crate::{
     access::Access,
-    app::{App, Role},
+    app::{App, Ended, Role},
     clock::Clock,
     config::Config,
     db,
@@ -36,10 +36,20 @@ pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<bool> {
         )
     })?;
     Access::new(&config.api, &config.clerk)?;
-    let app = connect(&config, !args.no_migrate).await?;
-    let running = app.start(&roles).await?;
-    tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");
-    running.until_signal().await
+    let mut config = config;
+    loop {
+        let running = connect(&config, !args.no_migrate).await?.start(&roles).await?;
+        tracing::info!(addr = %running.addr, "listening; point Clerk at /webhooks/clerk");
+        // Whoever was connected comes back to the same place.
+        config.server.port = running.addr.port();
+        match running.until_ended().await? {
+            Ended::Asked { in_order } => return Ok(in_order),
+            Ended::Renumbered => tracing::warn!(
+                "the database has another change feed than before: starting anew, so that clients and caches load \
+                 everything again; docs/recovery.md, \"A failover that lost commits\", tells what else to do"
+            ),
+        }
+    }
 }
 
 /// Connects. Where there is no space left, waits until there is, instead of being restarted again and again.

@@ -59,6 +59,84 @@ pub async fn follow(db: &impl ConnectionTrait, after: i64, limit: u32) -> Result
     Ok((entries, lost.then_some(next)))
 }
 
+/// The row up to which the feed was read, and the epoch of its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Its number; 0 before the first.
+    pub seq: i64,
+    /// Its id; `None` before the first.
+    pub id: Option<String>,
+    /// The epoch in which it was read.
+    pub epoch: String,
+}
+
+/// What follows a [`Position`].
+#[derive(Debug)]
+pub enum Page {
+    /// Rows after it, the last one's id, and the seq up to which rows were trimmed unread, if any were.
+    Rows(Vec<Entry>, Option<String>, Option<i64>),
+    /// Its number is another row's now, or nobody's: commits were taken back, or the epoch was renewed.
+    Renumbered,
+}
+
+/// Returns the newest row's place.
+///
+/// # Errors
+/// What the database says.
+pub async fn newest(db: &impl ConnectionTrait, epoch: &str) -> Result<Position, DbErr> {
+    let select = "select seq, cast(id as text) as id from clerk_sync.outbox order by seq desc limit 1";
+    let rows = Stmt::new(db, select).all(db).await?;
+    let Some(row) = rows.first() else { return Ok(Position { seq: 0, id: None, epoch: epoch.to_owned() }) };
+    Ok(Position { seq: row.try_get("", "seq")?, id: Some(row.try_get("", "id")?), epoch: epoch.to_owned() })
+}
+
+/// Up to `limit` entries after a position, after a look at whether the feed is still the one in which it was reached. The
+/// position's own row is read again: retention never removes the newest row, so that row is there with the same id, or
+/// everything up to it was trimmed, or commits were taken back (a failover to a standby that lacked them, a restored backup).
+///
+/// # Errors
+/// What the database says.
+pub async fn follow_from(db: &impl ConnectionTrait, position: &Position, limit: u32) -> Result<Page, DbErr> {
+    let Position { seq, id, epoch } = position;
+    let own = i64::from(id.is_some());
+    let rows = Stmt::new(db, "select ")
+        .sql(COLUMNS)
+        .sql(", cast(id as text) as id, (select value from clerk_sync.meta where key = 'epoch') as epoch")
+        .sql(" from clerk_sync.outbox where seq > ")
+        .val(*seq - own)
+        .sql(" order by seq limit ")
+        .val(i64::from(limit) + own)
+        .all(db)
+        .await?;
+    let mut entries = rows.iter().map(|row| Entry::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
+    let mut last = id.clone();
+    if let Some(row) = rows.last() {
+        last = Some(row.try_get("", "id")?);
+        if row.try_get::<Option<String>>("", "epoch")?.as_ref() != Some(epoch) {
+            return Ok(Page::Renumbered);
+        }
+    }
+    let Some(id) = id else { return Ok(Page::Rows(entries, last, None)) };
+    match (entries.first().map(|first| first.seq), rows.first()) {
+        (Some(first), Some(row)) if first == *seq => {
+            if row.try_get::<String>("", "id")? != *id {
+                return Ok(Page::Renumbered);
+            }
+            entries.remove(0);
+        }
+        _ => {
+            let (low, high) = bounds(db).await?;
+            if low <= *seq || high < *seq {
+                return Ok(Page::Renumbered);
+            }
+        }
+    }
+    let next = entries.first().map_or(*seq, |first| first.seq - 1);
+    // A hole alone is no loss. What was trimmed after the page was read was read.
+    let lost = next > *seq && bounds(db).await?.0 > *seq + 1;
+    Ok(Page::Rows(entries, last, lost.then_some(next)))
+}
+
 /// The same of these topics only (a name may stand twice). Others are passed over in the database, so that a caller
 /// who may see few of them is not sent through pages of nothing.
 ///

@@ -6,10 +6,18 @@
 //! Errors of the database are waited out; a row is never passed over but where it was trimmed before it was read (a
 //! process that stood still for longer than `retention.outbox`), and then the follower is told ([`Next::Lost`]).
 //!
+//! The reader reads its own last row again with each page ([`feed::follow_from`]). Where that row is another one, or gone
+//! though retention did not remove it, commits were taken back: nothing more is handed out, and the process starts anew in
+//! a new epoch (`meta::renumber`), so that no client, cache or right outlives what the database lost.
+//!
 //! Read your event (P12): each row is noted in the cache's [`Watermarks`] before any follower gets it. Readers that take
 //! rows from the database themselves first let the tail come as far ([`Tail::see`]).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sea_orm::DbErr;
 use tokio::sync::{
@@ -28,7 +36,7 @@ use crate::{
     wake::Signals,
 };
 
-use super::feed::{self, Entry};
+use super::feed::{self, Entry, Page, Position};
 
 /// What a follower gets.
 #[derive(Debug, Clone)]
@@ -47,6 +55,10 @@ pub struct Tail {
     signals: Signals,
     config: config::Tail,
     head: watch::Sender<i64>,
+    /// The row at `head`. Only the reader of the feed moves it.
+    position: Arc<Mutex<Position>>,
+    /// Cancelled once the feed is not the one in which `position` was reached.
+    renumbered: CancellationToken,
     ring: broadcast::Sender<Next>,
     watermarks: Watermarks,
     /// Wakes the reader at once.
@@ -77,12 +89,21 @@ impl Tail {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn new(db: Db, signals: Signals, config: config::Tail, watermarks: Watermarks) -> Result<Self, DbErr> {
-        let (_, head) = feed::bounds(&db.read).await?;
+    pub async fn new(
+        db: Db,
+        signals: Signals,
+        config: config::Tail,
+        watermarks: Watermarks,
+        epoch: &str,
+        renumbered: CancellationToken,
+    ) -> Result<Self, DbErr> {
+        let position = feed::newest(&db.read, epoch).await?;
+        let head = position.seq;
         // A shared cache may hold what is older than this process.
         watermarks.raise(head);
         let ring = broadcast::Sender::new(config.buffer.max(1));
-        Ok(Self { db, signals, config, head: watch::Sender::new(head), ring, watermarks, nudge: Arc::default() })
+        let (head, position) = (watch::Sender::new(head), Arc::new(Mutex::new(position)));
+        Ok(Self { db, signals, config, head, position, renumbered, ring, watermarks, nudge: Arc::default() })
     }
 
     /// Waits until this process has read the feed up to `seq`, which wakes its reader. Returns whether it has in time.
@@ -155,8 +176,19 @@ impl Tail {
 
     /// Reads one page; answers whether there may be more.
     async fn advance(&self) -> Result<bool, DbErr> {
-        let head = *self.head.borrow();
-        let (page, lost) = feed::follow(&self.db.read, head, self.config.batch).await?;
+        let position = self.position.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let head = position.seq;
+        let page = feed::follow_from(&self.db.read, &position, self.config.batch).await?;
+        let Page::Rows(page, id, lost) = page else {
+            tracing::error!(
+                head,
+                "the change feed is another one than this process has read: commits were taken back, or the epoch was renewed"
+            );
+            self.renumbered.cancel();
+            // Nothing of the new numbering is handed out: this process starts anew.
+            std::future::pending::<()>().await;
+            return Ok(false);
+        };
         let full = page.len() >= self.config.batch as usize;
         if let Some(upto) = lost {
             tracing::warn!(from = head + 1, upto, "changes were trimmed before this process had read them");
@@ -169,6 +201,8 @@ impl Tail {
             // Nobody follows: nobody misses it.
             let _ = self.ring.send(next);
         }
+        let seq = *self.head.borrow();
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = Position { seq, id, ..position };
         Ok(full)
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     db::Db,
     domain::plan::Alert,
     lifecycle::{Heartbeat, Heartbeats},
+    meta,
     sync::raise::raise,
     telemetry::service::oldest_due,
     wake::Signals,
@@ -38,6 +39,10 @@ pub struct Watch {
     pub stalled_after: Duration,
     /// `alerts.repeat`.
     pub repeat: Duration,
+    /// The epoch that this process started in.
+    pub epoch: String,
+    /// Cancelled where the database has another one.
+    pub renumbered: CancellationToken,
 }
 
 impl Watch {
@@ -69,6 +74,12 @@ impl Watch {
                 *oldest = None;
                 self.progress.rest();
             }
+        }
+        if let Ok(Ok(epoch)) = timeout(DATABASE_WITHIN, meta::epoch(&self.db)).await
+            && epoch != self.epoch
+        {
+            tracing::error!("the change feed has another epoch than this process started in");
+            self.renumbered.cancel();
         }
         let stalled: BTreeSet<Arc<str>> =
             self.heartbeats.turns().into_iter().filter(|turn| turn.stalled).map(|turn| turn.name).collect();

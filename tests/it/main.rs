@@ -16,6 +16,7 @@ mod doctor;
 mod endurance;
 mod erasure;
 mod examples;
+mod failover;
 mod faults;
 mod gateway;
 mod histories;

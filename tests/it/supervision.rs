@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clerk_sync::{app::Role, clock::Clock, config::RANGES};
+use clerk_sync::{
+    app::{Ended, Role},
+    clock::Clock,
+    config::RANGES,
+};
 use serde_json::Value;
 
 use crate::support::{
@@ -46,8 +50,12 @@ async fn a_task_that_panics_ends_the_process_with_a_failure() {
             "panics" => supervisor.spawn("test", async { panic!("ada@example.com") }),
             _ => supervisor.spawn("test", async {}),
         }
-        let ended = tokio::time::timeout(Duration::from_secs(10), running.until_signal()).await;
-        assert!(!ended.expect("it ends by itself").unwrap(), "{ends}: an exit code that says so");
+        let ended = tokio::time::timeout(Duration::from_secs(10), running.until_ended()).await;
+        assert_eq!(
+            ended.expect("it ends by itself").unwrap(),
+            Ended::Asked { in_order: false },
+            "{ends}: an exit code that says so"
+        );
         assert_eq!(&*supervisor.failed().await, "test");
     }
 }

@@ -69,8 +69,16 @@ async fn followers_see_every_row_once_in_order_however_far_behind_they_are() {
     for world in worlds(&keys.map(|(key, value)| (key, value.to_owned()))).await {
         let (db, signals) = (&world.app.db, &world.app.signals);
         append(db, 1..=10).await;
-        let tail =
-            Tail::new(db.clone(), signals.clone(), world.app.config.tail.clone(), Watermarks::default()).await.unwrap();
+        let tail = Tail::new(
+            db.clone(),
+            signals.clone(),
+            world.app.config.tail.clone(),
+            Watermarks::default(),
+            &world.app.meta.epoch,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let (mut brisk, mut idle) = (tail.follow("brisk"), tail.follow("idle"));
         assert_eq!((*tail.head().borrow(), brisk.at()), (10, 10));
         let stop = CancellationToken::new();
@@ -112,8 +120,16 @@ async fn a_database_that_fails_for_a_while_loses_nothing() {
     ];
     for world in worlds(&keys.map(|(key, value)| (key, value.to_owned()))).await {
         let (db, signals) = (&world.app.db, &world.app.signals);
-        let tail =
-            Tail::new(db.clone(), signals.clone(), world.app.config.tail.clone(), Watermarks::default()).await.unwrap();
+        let tail = Tail::new(
+            db.clone(),
+            signals.clone(),
+            world.app.config.tail.clone(),
+            Watermarks::default(),
+            &world.app.meta.epoch,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let (mut one, mut two) = (tail.follow("one"), tail.follow("two"));
         let stop = CancellationToken::new();
         let running = tokio::spawn(tail.clone().run(stop.clone()));
@@ -141,8 +157,16 @@ async fn a_follower_may_be_asked_and_left_at_any_moment() {
     let keys = [("tail.batch", "4"), ("tail.buffer", "2")];
     for world in worlds(&keys.map(|(key, value)| (key, value.to_owned()))).await {
         let (db, signals) = (&world.app.db, &world.app.signals);
-        let tail =
-            Tail::new(db.clone(), signals.clone(), world.app.config.tail.clone(), Watermarks::default()).await.unwrap();
+        let tail = Tail::new(
+            db.clone(),
+            signals.clone(),
+            world.app.config.tail.clone(),
+            Watermarks::default(),
+            &world.app.meta.epoch,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let mut follower = tail.follow("restless");
         let stop = CancellationToken::new();
         let running = tokio::spawn(tail.clone().run(stop.clone()));

@@ -60,8 +60,16 @@ async fn followers_are_told_what_was_trimmed_unread() {
     for world in worlds(&keys.map(|(key, value)| (key, value.to_owned()))).await {
         let (app, signals) = (&world.app, &world.app.signals);
         tell_quietly(app, "user_ada", 1..=5).await;
-        let tail =
-            Tail::new(app.db.clone(), signals.clone(), app.config.tail.clone(), Watermarks::default()).await.unwrap();
+        let tail = Tail::new(
+            app.db.clone(),
+            signals.clone(),
+            app.config.tail.clone(),
+            Watermarks::default(),
+            &app.meta.epoch,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let (mut brisk, mut idle) = (tail.follow("brisk"), tail.follow("idle"));
         tell_quietly(app, "user_ada", 6..=9).await;
         // Up to 8, which nobody has read; 9 is the newest.

@@ -228,6 +228,11 @@ impl Server {
         answer.json()
     }
 
+    /// The entity tag of an object of this `rev`.
+    pub(crate) fn tag(&self, rev: &impl std::fmt::Display) -> String {
+        format!("W/\"{rev}-{}\"", &self.app.meta.epoch[..8])
+    }
+
     /// Ends it; whether everything ended in time.
     pub(crate) async fn stop(self) -> bool {
         self.running.stop().await
