@@ -80,7 +80,7 @@ pub(super) async fn detect(options: &PgConnectOptions, patience: Duration) -> Re
 async fn first_client(options: &PgConnectOptions, patience: Duration) -> Result<PgConnection, sqlx::Error> {
     let started = Instant::now();
     loop {
-        let tried = tokio::time::timeout(patience.max(TIMEOUT), PgConnection::connect_with(options)).await;
+        let tried = tokio::time::timeout(patience.max(TIMEOUT * 2), PgConnection::connect_with(options)).await;
         match tried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Err(error) if is_starting(&error) && started.elapsed() < patience => {
                 tokio::time::sleep(RETRY_EVERY).await;
