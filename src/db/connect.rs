@@ -68,7 +68,8 @@ async fn open(config: &config::Database) -> Result<Db, DbErr> {
     let lazy = open(LAZY_CONNECTIONS).await?.with_settings(LAZY);
     // Their one statement sets what it needs itself.
     let receipts = open(RECEIPT_CONNECTIONS).await?;
-    let read = open(config.max_read_connections).await?;
+    // One of them listens for as long as the process lives.
+    let read = open(config.max_read_connections.max(1) + 1).await?;
     let listen_pool = listen_pool(&read, pooling);
     Ok(Db { write, lazy, receipts, read, listen_pool, storage: Storage::new() })
 }
@@ -112,7 +113,7 @@ fn check(url: &str) -> Result<(), DbErr> {
 
 /// The most connections to Postgres that one process opens.
 pub fn connections(config: &config::Database) -> u32 {
-    config.max_connections.max(1) + config.max_read_connections.max(1) + LAZY_CONNECTIONS + RECEIPT_CONNECTIONS
+    config.max_connections.max(1) + config.max_read_connections.max(1) + 1 + LAZY_CONNECTIONS + RECEIPT_CONNECTIONS
 }
 
 fn options(config: &config::Database, url: &str, connections: u32) -> ConnectOptions {

@@ -57,12 +57,20 @@ struct Bed {
 
 impl Bed {
     async fn get(&self, replica: usize, path: &str, tag: Option<&str>) -> Answer {
-        let request = self.http.get(format!("{}{path}", self.replicas[replica].url)).bearer_auth(ADMIN);
-        answer(match tag {
-            Some(tag) => request.header(header::IF_NONE_MATCH, tag),
-            None => request,
-        })
-        .await
+        let started = Instant::now();
+        loop {
+            let request = self.http.get(format!("{}{path}", self.replicas[replica].url)).bearer_auth(ADMIN);
+            let request = match tag {
+                Some(tag) => request.header(header::IF_NONE_MATCH, tag),
+                None => request,
+            };
+            // While it starts anew nothing listens, as behind any load balancer.
+            if request.try_clone().unwrap().send().await.is_ok() {
+                return answer(request).await;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{replica} does not answer");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn epoch(&self, replica: usize) -> Option<String> {

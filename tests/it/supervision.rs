@@ -100,7 +100,7 @@ async fn an_applier_without_progress_is_not_ready_and_is_told() {
     drop(lock);
     until(&server.url, |status, body| status == 200 && body["status"] == "ok").await;
     let started = Instant::now();
-    let told = "select count(*) as n from alerts where kind = 'loop.stalled' and subject = 'applier'";
+    let told = "select count(*) as n from clerk_sync.alerts where kind = 'loop.stalled' and subject = 'applier'";
     while number(&server.app.db, told).await == 0 {
         assert!(started.elapsed() < Duration::from_secs(30), "an alert");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -149,7 +149,7 @@ async fn no_duration_ends_a_loop() {
             assert_eq!(server.deliver("msg_odd", &odd).await, 200, "{name}");
             server.settle().await;
             assert_eq!(
-                number(&server.app.db, "select count(*) as n from inbox where state = 'dead'").await,
+                number(&server.app.db, "select count(*) as n from clerk_sync.inbox where state = 'dead'").await,
                 0,
                 "{name}"
             );
