@@ -146,7 +146,11 @@ impl Tail {
         let mut failures = 0;
         while !shutdown.is_cancelled() {
             lifecycle::beat();
-            let pause = match self.advance().await {
+            let advanced = tokio::select! {
+                advanced = self.advance() => advanced,
+                () = shutdown.cancelled() => return,
+            };
+            let pause = match advanced {
                 Ok(true) => {
                     failures = 0;
                     continue;

@@ -204,9 +204,10 @@ async fn reads_go_through_the_cache_and_around_it_when_it_is_down() {
     );
     let ready: serde_json::Value =
         server.client.get(format!("{}/readyz", server.url)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(ready["status"], "degraded");
     assert_eq!(
-        ready,
-        serde_json::json!({"status": "degraded", "dependencies": {"database": "ok", "cache": "down", "search": "down", "stream": "down"}})
+        ready["dependencies"],
+        serde_json::json!({"database": "ok", "cache": "down", "search": "down", "stream": "down"})
     );
 }
 
