@@ -151,7 +151,7 @@ impl Pool {
 
 fn qualify(schema: &Schema, mut statement: Statement) -> Statement {
     if let std::borrow::Cow::Owned(sql) = schema.qualify(&statement.sql) {
-        statement.sql = sql.into();
+        statement.sql = sql;
     }
     statement
 }

@@ -9,7 +9,7 @@
 
 mod rebuild;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult};
 use uuid::Uuid;
@@ -35,7 +35,7 @@ const JUDGED: i64 = 3000;
 /// The search index in the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
-    db: Db,
+    db: Arc<Db>,
 }
 
 /// A row to be written: whose, which `rev`, and the text; an empty text is a deletion.
@@ -48,7 +48,7 @@ struct Row {
 
 impl Database {
     pub(super) fn new(db: Db) -> Self {
-        Self { db }
+        Self { db: Arc::new(db) }
     }
 
     pub(super) async fn apply(&self, upserts: Vec<Doc>, deletes: Vec<(Uuid, i64)>) -> Result<(), SearchError> {
