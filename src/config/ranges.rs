@@ -264,6 +264,6 @@ mod tests {
         }
         let error = with("relay.lease", "3650d").unwrap_err().to_string();
         assert_eq!(error, "configuration: relay.lease: must be within 1ms to 1d");
-        assert!(with("relay.lease", "0s").unwrap_err().to_string().contains("sync.lease"));
+        assert!(with("relay.lease", "0s").unwrap_err().to_string().contains("relay.lease"));
     }
 }

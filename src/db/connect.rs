@@ -6,7 +6,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, RuntimeErr, TransactionOptions};
 use sqlx::{
     Connection as _,
-    postgres::PgConnectOptions,
+    postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
@@ -56,7 +56,8 @@ async fn open(config: &config::Database) -> Result<Db, DbErr> {
         return Ok(Db { lazy: write.clone(), receipts, write, read, listen_pool: None, storage });
     }
     let url = url.replacen("postgresql://", "postgres://", 1);
-    let pooling = detect_pooler(&url, config.acquire_timeout).await?;
+    let options = PgConnectOptions::from_str(&url).map_err(|_| DbErr::Custom("database.url cannot be read".into()))?;
+    let pooling = detect_pooler(&options, config.acquire_timeout).await?;
     let bare = Database::connect(postgres(config, &url, 1)).await?;
     bare.execute_unprepared(&format!("create schema if not exists {}", config.schema)).await?;
     bare.close().await?;
@@ -68,17 +69,20 @@ async fn open(config: &config::Database) -> Result<Db, DbErr> {
     let lazy = open(LAZY_CONNECTIONS).await?.with_settings(LAZY);
     // Their one statement sets what it needs itself.
     let receipts = open(RECEIPT_CONNECTIONS).await?;
-    // One of them listens for as long as the process lives.
-    let read = open(config.max_read_connections.max(1) + 1).await?;
-    let listen_pool = listen_pool(&read, pooling);
+    let read = open(config.max_read_connections).await?;
+    // A listener keeps its connection for as long as the process lives. Sessions of a transaction pooler listen for
+    // whichever client is given them next, so none listens.
+    let listen_pool = (pooling == Pooling::Sessions).then(|| {
+        let one = PgPoolOptions::new().max_connections(1).min_connections(0).acquire_timeout(config.acquire_timeout);
+        one.connect_lazy_with(options.extra_float_digits(None))
+    });
     Ok(Db { write, lazy, receipts, read, listen_pool, storage: Storage::new() })
 }
 
 /// # Errors
 /// A pooler through which the server cannot be used.
-async fn detect_pooler(url: &str, patience: std::time::Duration) -> Result<Pooling, DbErr> {
-    let options = PgConnectOptions::from_str(url).map_err(|_| DbErr::Custom("database.url cannot be read".into()))?;
-    let pooling = pooler::detect(&options, patience).await.map_err(|error| match error {
+async fn detect_pooler(options: &PgConnectOptions, patience: std::time::Duration) -> Result<Pooling, DbErr> {
+    let pooling = pooler::detect(options, patience).await.map_err(|error| match error {
         PoolerError::Unreachable(error) => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
         refused => DbErr::Custom(format!("database.url: {refused}. {}", refused.remedy())),
     })?;
@@ -89,11 +93,6 @@ async fn detect_pooler(url: &str, patience: std::time::Duration) -> Result<Pooli
         );
     }
     Ok(pooling)
-}
-
-/// Sessions of a transaction pooler listen for whoever is given them next, so none listens.
-pub(super) fn listen_pool(pool: &Pool, pooling: Pooling) -> Option<sqlx::PgPool> {
-    (pooling == Pooling::Sessions).then(|| pool.connections().get_postgres_connection_pool().clone())
 }
 
 /// Refuses a URL that the drivers cannot read: their errors repeat it.

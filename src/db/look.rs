@@ -8,7 +8,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, Database, DbBackend, DbErr};
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::{Db, Pool, PoolerError, Stmt, connect, pooler, schema::Schema, storage::Storage};
+use super::{Db, Pool, PoolerError, Pooling, Stmt, connect, pooler, schema::Schema, storage::Storage};
 use crate::config;
 
 /// One that listens, one that notifies, one that reads.
@@ -61,7 +61,8 @@ pub async fn look(config: &config::Database) -> Result<Db, LookError> {
     })?;
     let pool = Database::connect(connect::postgres(config, &url, CONNECTIONS)).await.map_err(LookError::Pool)?;
     let pool = Pool::new(pool, Schema::postgres(&config.schema));
-    let listen_pool = connect::listen_pool(&pool, pooling);
+    let sessions = || pool.connections().get_postgres_connection_pool().clone();
+    let listen_pool = (pooling == Pooling::Sessions).then(sessions);
     Ok(Db {
         write: pool.clone(),
         lazy: pool.clone(),
