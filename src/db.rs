@@ -20,7 +20,7 @@ mod storage;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions};
 
-pub use classify::{Disposition, disposition, error_code, is_data_error};
+pub use classify::{Disposition, disposition, error_code, is_about_values, is_data_error};
 pub use connect::{connect, connections, migrate, migrate_down, pending_migrations, sqlite_file};
 pub use look::{LookError, Steps, look, steps};
 pub use pool::{Pool, Transaction};

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::db::is_data_error;
+use crate::db::is_about_values;
 
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl From<sea_orm::DbErr> for Problem {
     fn from(error: sea_orm::DbErr) -> Self {
         tracing::warn!(error = %crate::db::Quiet(&error), "a request could not be answered: the database");
         // A statement that the database will never take is no reason to ask again.
-        if is_data_error(&error) { Self::internal() } else { Self::not_ready("The database does not answer.") }
+        if is_about_values(&error) { Self::internal() } else { Self::not_ready("The database does not answer.") }
     }
 }
 

@@ -79,6 +79,22 @@ pub fn is_data_error(error: &DbErr) -> bool {
     disposition(error) == Disposition::Dead
 }
 
+/// Whether an error is about the values of a statement, so that the same request is refused whatever the operator does:
+/// narrower than [`is_data_error`], which also holds for a table or a right that is missing for a while.
+pub fn is_about_values(error: &DbErr) -> bool {
+    let (DbErr::Exec(inner) | DbErr::Query(inner)) = error else { return is_data_error(error) };
+    let RuntimeErr::SqlxError(inner) = inner else { return false };
+    let sqlx::Error::Database(error) = inner.as_ref() else { return false };
+    match error.code() {
+        // SQLite's constraint, too big, mismatch.
+        Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
+        }
+        Some(code) => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+        None => false,
+    }
+}
+
 /// Returns a short name of an error for comparison and for alerts: the database's code, or the kind of failure. Holds no
 /// values of a statement.
 pub fn error_code(error: &DbErr) -> String {
