@@ -238,7 +238,6 @@ async fn bodies_of_strangers_have_a_budget_and_a_pace() {
     assert!(answers.iter().filter(|answer| answer.contains(" 503 ")).all(|answer| answer.contains("retry-after")));
     // Memory that anything else takes once it begins: connections to the database, threads.
     let grown = process.peak_memory() - before;
-    eprintln!("FIGURE grown {grown} MB, before {before}, busy {busy}, slow {slow}");
     assert!(grown < 48, "{grown} MB for a budget of 16");
     assert!(process.terminate());
 }
